@@ -1,0 +1,1 @@
+"""The network: one Transformer over packed tokens, its kernels, its heads."""

@@ -1,0 +1,1 @@
+"""What a model is pre-trained to do. Each file ends with OBJECTIVE."""

@@ -1,0 +1,1 @@
+"""Text in: reading files, splitting sentences, tokenizers."""

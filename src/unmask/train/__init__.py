@@ -1,0 +1,1 @@
+"""Optimizer, schedule, the training loop, checkpoints, reports."""

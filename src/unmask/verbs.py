@@ -1,0 +1,168 @@
+"""The commands as data: each verb's options, shared by the command line and the Python API.
+
+No module imported here may import torch: `unmask VERB --help` answers at once.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+Options = TypeVar("Options")
+Result = TypeVar("Result")
+
+
+def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options], Result]], Callable[P, Result]]:
+    """Let a function of one options object be called with the options themselves.
+
+    `pretrain(PretrainOptions(["store"], out="run"))` is then written `pretrain(["store"], out="run")`.
+    """
+
+    def decorate(function: Callable[[Options], Result]) -> Callable[P, Result]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Result:
+            return function(options(*args, **kwargs))
+
+        return call
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerOptions:
+    """Train a tokenizer on text."""
+
+    texts: list[str]
+    """Files, folders, globs or URLs: .txt, .jsonl, .parquet, each also as .gz, .xz, .zst."""
+    out: Path = field(kw_only=True)
+    """Folder to write the tokenizer to."""
+    kind: Literal["wordpiece"] = field(default="wordpiece", kw_only=True)
+    """The algorithm."""
+    vocab_size: int = field(default=30_000, kw_only=True)
+    """Entries of the vocabulary, special tokens included."""
+    cased: bool = field(default=False, kw_only=True)
+    """Keep case and accents."""
+    errors: Literal["strict", "replace"] = field(default="strict", kw_only=True)
+    """What to do with bytes that are not UTF-8: stop and say where, or replace them."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOptions:
+    """Tokenise text into a token store."""
+
+    texts: list[str]
+    """Files, folders, globs or URLs: .txt, .jsonl, .parquet, each also as .gz, .xz, .zst."""
+    tokenizer: Path = field(kw_only=True)
+    """Folder of the tokenizer."""
+    out: Path = field(kw_only=True)
+    """Folder to write the store to."""
+    workers: int | None = field(default=None, kw_only=True)
+    """Processes that tokenise; one per core when absent."""
+    sentences: Literal["punkt", "unicode", "lines"] = field(default="punkt", kw_only=True)
+    """How text is split: by nupunkt, by Unicode's rules (for Chinese, Hindi, ...), or one a line."""
+    errors: Literal["strict", "replace"] = field(default="strict", kw_only=True)
+    """What to do with bytes that are not UTF-8: stop and say where, or replace them."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainOptions:
+    """Pre-train a BERT on token stores."""
+
+    stores: list[str]
+    """Token stores, each with an optional weight: STORE or STORE=WEIGHT."""
+    out: Path = field(kw_only=True)
+    """Folder of the run. Started again with the same folder, a run goes on where it was."""
+    recipe: str = field(default="bert-mini", kw_only=True)
+    """Size and form: bert-tiny, -mini, -small, -medium, -base, -large; add -faithful for the paper's."""
+    model: str | None = field(default=None, kw_only=True)
+    """Checkpoint to go on from: a folder or a hub id. Random weights when absent."""
+    heldout: str | None = field(default=None, kw_only=True)
+    """Held-out text: a token store, or the fraction of the documents to hold out (default 0.005)."""
+    steps: int | None = field(default=None, kw_only=True)
+    """Optimizer steps of the whole run; the recipe's when absent."""
+    budget: str | None = field(default=None, kw_only=True)
+    """Time for the whole run, as 90s, 10m or 2h: the number of steps is fixed from measured speed."""
+    config: Path | None = field(default=None, kw_only=True)
+    """TOML file whose settings replace the recipe's."""
+    set: list[str] = field(default_factory=list, kw_only=True)
+    """Single settings that replace the recipe's, as KEY=VALUE with dots: optimizer.rate=2e-3."""
+    probe: list[str] = field(default_factory=list, kw_only=True)
+    """Texts with [MASK] whose best fillings are shown at every evaluation."""
+    seed: int = field(default=0, kw_only=True)
+    """Of initialisation, order, masking and dropout."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class FillOptions:
+    """Fill the [MASK] of a text."""
+
+    text: str
+    """A text that holds [MASK] at least once."""
+    model: str = field(kw_only=True)
+    """A folder or a hub id."""
+    top_k: int = field(default=5, kw_only=True)
+    """How many fillings of each mask to give."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """Predict for texts or for the rows of a file, with whatever the model was made for."""
+
+    texts: list[str] = field(default_factory=list)
+    """Texts given directly."""
+    model: str = field(kw_only=True)
+    """A folder or a hub id."""
+    input: Path | None = field(default=None, kw_only=True)
+    """File of rows: .txt (a text a line), .jsonl, .csv, .tsv or .parquet."""
+    output: Path | None = field(default=None, kw_only=True)
+    """JSONL file for the rows with their results; standard output when absent."""
+    text: str = field(default="text", kw_only=True)
+    """Column of the input that holds the text."""
+    top_k: int = field(default=5, kw_only=True)
+    """How many results a text has."""
+    on_error: Literal["stop", "skip"] = field(default="stop", kw_only=True)
+    """What to do with a row that cannot be predicted."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class InspectOptions:
+    """See what the model sees, and what it is made of."""
+
+    subject: str | None = None
+    """A text to show as BERT sees it, or a token store to describe."""
+    tokenizer: Path | None = field(default=None, kw_only=True)
+    """Folder of the tokenizer to read a text with."""
+    recipe: str | None = field(default=None, kw_only=True)
+    """Recipe whose model is counted, parameter by parameter."""
+    model: str | None = field(default=None, kw_only=True)
+    """Checkpoint to describe: a folder or a hub id."""
+    vocab_size: int = field(default=30_522, kw_only=True)
+    """Vocabulary that a recipe's model is counted with."""
+    seed: int = field(default=0, kw_only=True)
+    """Of the masking and the pairs that are shown."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """Do the main job on text that ships with Python: tokenizer, store, pre-training, filled masks."""
+
+    out: Path = field(kw_only=True)
+    """Folder to write everything to."""
+    budget: str = field(default="3m", kw_only=True)
+    """Time for pre-training."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
