@@ -4,7 +4,9 @@ T tokens of a batch laid end to end, B sequences, L the longest of them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,8 @@ class Layout:
     Sequence b holds the tokens from `cu_seqlens[b]` up to, not including, `cu_seqlens[b + 1]`.
     """
 
+    lengths: tuple[int, ...]
+    """Tokens of each sequence, on the host."""
     cu_seqlens: Tensor
     """(B + 1,) int32, starting at 0, never decreasing, ending at T."""
     max_seqlen: int
@@ -39,9 +43,10 @@ class Layout:
 
     @classmethod
     def of(cls, lengths: Sequence[int] | np.ndarray, real: int | None = None) -> "Layout":
-        """Lay out sequences of these lengths, each at least 1. Everything is computed here, once."""
+        """Lay out sequences of these lengths, each at least 1. All is computed here, once."""
         sizes = np.asarray(lengths, dtype=np.int64)
-        assert sizes.size and sizes.min() > 0, "a layout has at least one sequence and none is empty"
+        assert sizes.size, "a layout has at least one sequence"
+        assert sizes.min() > 0, "no sequence is empty"
         ends = sizes.cumsum()
         starts = ends - sizes
         longest = int(sizes.max())
@@ -51,6 +56,7 @@ class Layout:
         inside = cell < sizes[:, None]  # (B, L)
         pad_index = np.where(inside, starts[:, None] + cell, starts[:, None])  # (B, L)
         return cls(
+            lengths=tuple(sizes.tolist()),
             cu_seqlens=torch.from_numpy(np.concatenate([[0], ends]).astype(np.int32)),
             max_seqlen=longest,
             real=sizes.size if real is None else real,
@@ -62,6 +68,19 @@ class Layout:
             last=torch.from_numpy(ends - 1),
         )
 
+    def runs(self) -> list[tuple[int, int]]:
+        """Neighbours of equal length, as (how many, tokens of each), in order."""
+        return [(len(list(same)), length) for length, same in groupby(self.lengths)]
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Layout":
+        """Copy the tensors to a device."""
+        tensors: dict[str, Any] = {
+            field.name: value.to(device, non_blocking=non_blocking)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **tensors)
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -71,4 +90,13 @@ class Tokens:
     """(T,) int64."""
     layout: Layout
     segments: Tensor | None = None
-    """(T,) int64, 0 for text A and 1 for text B."""
+    """(T,) int64, 0 for text A and 1 for text B; None: all 0."""
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Tokens":
+        """Copy everything to a device."""
+        segments = self.segments
+        return Tokens(
+            self.ids.to(device, non_blocking=non_blocking),
+            self.layout.to(device, non_blocking),
+            None if segments is None else segments.to(device, non_blocking=non_blocking),
+        )

@@ -1,0 +1,33 @@
+"""What the machine can do, found out when asked."""
+
+import ctypes
+
+import torch
+
+
+def device() -> torch.device:
+    """Choose where to compute: the current GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether products in bfloat16 are done by the hardware itself, and so are faster."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def keep_memory() -> None:
+    """Let the C library keep freed memory instead of handing it back to the system each time.
+
+    A training step frees and takes the same large blocks over and over; glibc would map each anew
+    and the system would fill it with zeros. Call it before the first step; elsewhere than on glibc
+    it does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(top_pad, 2**28)

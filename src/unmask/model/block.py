@@ -1,0 +1,54 @@
+"""One layer of the encoder: attention, then a feed-forward net, each added to its input and normed.
+
+T tokens, W width.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unmask.model.attention import Attention
+from unmask.model.spec import Activation, Spec
+from unmask.model.view import View
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+class FeedForward(nn.Module):
+    """Two products with an activation between them, token by token."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.up = nn.Linear(spec.width, spec.inner)
+        self.activation = ACTIVATIONS[spec.activation]
+        self.down = nn.Linear(spec.inner, spec.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, W) -> (T, W)."""
+        out: Tensor = self.down(self.activation(self.up(x)))
+        return out
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each as norm(x + branch(x)): the post-norm of the original."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.attention = Attention(spec)
+        self.attention_norm = nn.LayerNorm(spec.width, spec.eps)
+        self.feed_forward = FeedForward(spec)
+        self.feed_forward_norm = nn.LayerNorm(spec.width, spec.eps)
+        self.dropout = nn.Dropout(0.0)
+
+    def forward(self, x: Tensor, view: View) -> Tensor:
+        """(T, W) -> (T, W)."""
+        seen = self.attention(x, self.attention.remember(x), view)
+        x = self.attention_norm(x + self.dropout(seen))
+        out: Tensor = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+        return out

@@ -1,0 +1,68 @@
+"""What reads the encoder's hidden states: the bricks of which heads are made.
+
+T tokens, M tokens to be predicted, B sequences, W width, V entries of the vocabulary.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unmask.model.block import ACTIVATIONS
+from unmask.model.cross_entropy import Part, linear_cross_entropy
+from unmask.model.spec import Spec
+
+
+class MaskedLM(nn.Module):
+    """Predicts tokens: transform, norm, then a decoder that is the embedding table, with a bias."""
+
+    def __init__(self, spec: Spec, pieces: nn.Embedding) -> None:
+        super().__init__()
+        self.transform = nn.Linear(spec.width, spec.width)
+        self.activation = ACTIVATIONS[spec.activation]
+        self.norm = nn.LayerNorm(spec.width, spec.eps)
+        self.bias = nn.Parameter(torch.zeros(spec.pieces))
+        # In a tuple torch does not see the embedding, so it is not registered (and saved) twice.
+        self._tied = (pieces,)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Score every entry of the vocabulary: (M, W) -> (M, V)."""
+        return F.linear(self._transformed(hidden), self._tied[0].weight, self.bias)
+
+    def loss(self, hidden: Tensor, labels: Tensor) -> Part:
+        """Score hidden states (M, W) against labels (M,), without keeping the (M, V) logits."""
+        return linear_cross_entropy(
+            self._transformed(hidden), self._tied[0].weight, self.bias, labels
+        )
+
+    def _transformed(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.norm(self.activation(self.transform(hidden)))
+        return out
+
+
+class Pooler(nn.Module):
+    """Sums a sequence up in one row: tanh of a product with the state of its [CLS]."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.dense = nn.Linear(spec.width, spec.width)
+
+    def forward(self, hidden: Tensor, first: Tensor) -> Tensor:
+        """Pool (T, W), whose sequences begin at `first` (B,): -> (B, W)."""
+        out: Tensor = self.dense(hidden.index_select(0, first)).tanh()
+        return out
+
+
+class Head(nn.Module):
+    """The bricks that one kind of checkpoint has; absent ones are None."""
+
+    def __init__(
+        self,
+        *,
+        masked: MaskedLM | None = None,
+        pooler: Pooler | None = None,
+        pair: nn.Linear | None = None,
+    ) -> None:
+        super().__init__()
+        self.masked = masked
+        self.pooler = pooler
+        self.pair = pair

@@ -1,0 +1,53 @@
+"""An encoder and the head that reads it, as one module."""
+
+import torch
+from torch import Tensor, nn
+
+from unmask.model.heads import Head
+from unmask.model.transformer import Transformer
+from unmask.tokens import Tokens
+
+INITIAL_STD = 0.02
+"""Of random weights, cut off at two standard deviations (Devlin et al. 2019)."""
+
+
+class Network(nn.Module):
+    """Everything that is trained and saved together."""
+
+    def __init__(self, encoder: Transformer, head: Head) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Read T tokens: -> their hidden states (T, W)."""
+        hidden: Tensor = self.encoder(tokens)
+        return hidden
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw random weights: truncated normal matrices, biases of 0, norms of scale 1."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                std = INITIAL_STD
+                nn.init.trunc_normal_(
+                    module.weight, std=std, a=-2 * std, b=2 * std, generator=generator
+                )
+            elif isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.weight)
+            if isinstance(bias := getattr(module, "bias", None), Tensor):
+                nn.init.zeros_(bias)
+
+    def set_dropout(self, rate: float) -> None:
+        """Drop hidden states and attention weights at this rate in training."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = rate
+
+
+def components(network: nn.Module) -> list[tuple[str, int]]:
+    """Count parameters by component: each module that holds some itself, in order of the model."""
+    return [
+        (name, count)
+        for name, module in network.named_modules()
+        if (count := sum(p.numel() for p in module.parameters(recurse=False)))
+    ]

@@ -1,0 +1,30 @@
+"""The structure of a Transformer encoder, as data: nothing of training, no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Activation = Literal["gelu", "gelu_tanh", "relu"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spec:
+    """What an encoder is made of. Families differ by these values only."""
+
+    width: int
+    """W, of the hidden states."""
+    heads: int
+    """H, attention heads of a block; divides the width."""
+    inner: int
+    """Width between the two products of a feed-forward layer."""
+    layers: int
+    """Blocks, one after the other."""
+    pieces: int
+    """V, entries of the vocabulary."""
+    positions: int
+    """Longest sequence: rows of the learned position table."""
+    segments: int
+    """Rows of the segment table."""
+    activation: Activation = "gelu"
+    """`gelu` is x times the normal distribution function (erf); `gelu_tanh` approximates it."""
+    eps: float = 1e-12
+    """Added to the variance in every norm."""
