@@ -1,0 +1,76 @@
+"""What a person sees of a run while it goes: a bar, and a line at every evaluation."""
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from unmask.train.loop import Report
+
+
+class Watcher:
+    """Tells a run's progress on standard error; in a pipe, the evaluations alone."""
+
+    def __init__(self, steps: int, begin: int, tokens: int, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.steps, self.begin = steps, begin
+        self.clock, self.tokens = time.monotonic(), tokens
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[words]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("pre-training", total=steps, completed=begin, words="")
+
+    def step(self, report: Report) -> None:
+        """Move the bar on."""
+        row = report.row
+        self.bar.update(
+            self.task,
+            completed=report.step,
+            words=f"{report.step:,}/{self.steps:,} loss {row['loss']:.3f} {self._pace(row)}",
+        )
+
+    def evaluation(self, report: Report, probes: Mapping[str, Sequence[str]]) -> None:
+        """Print a line on an evaluation, and one for each probe."""
+        held = report.evaluation
+        assert held is not None
+        pairs = "" if held.nsp_accuracy is None else f"  NSP {100 * held.nsp_accuracy:.1f} %"
+        self.console.print(
+            f"step {report.step:,}/{self.steps:,}  loss {report.row['loss']:.3f}"
+            f"  held-out MLM {held.heldout_mlm_loss:.3f} (unigram {held.unigram_loss:.3f})"
+            f"  right {100 * held.heldout_mlm_accuracy:.1f} %{pairs}  {self._pace(report.row)}"
+        )
+        for text, words in probes.items():
+            self.console.print(f"    {text} -> {', '.join(words)}", markup=False)
+
+    def say(self, text: str) -> None:
+        """Print words for people."""
+        self.console.print(text, markup=False)
+
+    def _pace(self, row: Mapping[str, Any]) -> str:
+        seconds = max(time.monotonic() - self.clock, 1e-9)
+        left = seconds / max(row["step"] - self.begin, 1) * (self.steps - row["step"])
+        return f"{(row['tokens'] - self.tokens) / seconds:,.0f} tokens/s  {clock(left)} left"
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as 0:07, 3:40 or 2:05:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,90 @@
+"""What a run will take, measured before it starts: time, memory, and the steps that fit a budget."""
+
+import re
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from unmask.errors import UserError
+from unmask.train.batches import StepData
+from unmask.train.evaluate import Heldout
+from unmask.train.loop import Trainer
+from unmask.train.optimizer import adamw
+
+SHARE = 0.03
+"""Of a budget that the rehearsal itself may take."""
+LONGEST = 15.0
+"""Seconds that a rehearsal takes at most, but for one step."""
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """Measured cost of a run's parts."""
+
+    step_seconds: float
+    """Of one step."""
+    evaluation_seconds: float
+    """Of one held-out evaluation."""
+    step_tokens: float
+    """Tokens of a step, on average."""
+    memory: int
+    """Peak bytes of this process, or of its accelerator."""
+
+    def seconds(self, steps: int, evaluations: int) -> float:
+        """Estimate the time of a whole run."""
+        return steps * self.step_seconds + evaluations * self.evaluation_seconds
+
+    def steps(self, budget: float, evaluations: int) -> int:
+        """Tell how many steps fit a budget of seconds, at least one."""
+        return max(1, int((budget - evaluations * self.evaluation_seconds) / self.step_seconds))
+
+
+def rehearse(trainer: Trainer, data: Iterator[StepData], heldout: Heldout, seconds: float) -> Cost:
+    """Take steps that change nothing, for about this many seconds, and time them.
+
+    The rate is zero and the moments are thrown away, so that the run begins as if nothing had been.
+    """
+    _pass(trainer, next(data))  # the first step sets up memory and kernels
+    begin = time.perf_counter()
+    tokens, steps = 0, 0
+    while steps < 3 or time.perf_counter() - begin < min(seconds, LONGEST):
+        step = next(data)
+        _pass(trainer, step)
+        tokens, steps = tokens + step.tokens, steps + 1
+        if time.perf_counter() - begin > LONGEST:
+            break
+    step_seconds = (time.perf_counter() - begin) / steps
+    trainer.optimizer = adamw(trainer.network, trainer.plan.recipe.optimizer)
+    few = Heldout(heldout.batches[:4], heldout.unigrams)
+    begin = time.perf_counter()
+    few.evaluate(trainer.network, trainer.objective, trainer.world, trainer.autocast())
+    batch_seconds = (time.perf_counter() - begin) / len(few.batches)
+    return Cost(
+        step_seconds=trainer.world.share(step_seconds),
+        evaluation_seconds=trainer.world.share(batch_seconds * len(heldout.batches)),
+        step_tokens=trainer.world.share(tokens / steps) * trainer.world.size,
+        memory=_peak(trainer.device),
+    )
+
+
+def duration(text: str) -> float:
+    """Read a time such as 90s, 10m, 2h or 1.5d, in seconds. Raises UserError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise UserError(f"budget {text!r}: write a time such as 90s, 10m or 2h")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def _pass(trainer: Trainer, data: StepData) -> None:
+    figures = trainer.step(data, number=1, updates=1, rate=0.0, stop=False)
+    figures.tolist()  # waits for the device
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

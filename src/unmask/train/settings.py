@@ -1,0 +1,115 @@
+"""All settings of a run as `config.toml` holds them, and the rules by which a run goes on.
+
+This module imports no torch.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unmask import config
+from unmask.errors import UserError
+from unmask.train.recipe import Recipe
+
+FREE = ("recipe.steps", "budget", "step_seconds", "evaluation_seconds")
+"""What may differ when a run is started again: how long it is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A token store of a run."""
+
+    path: str
+    weight: float = 1.0
+    """Its share of the sequences, relative to the others'."""
+    fingerprint: str
+    """Of the store's text, tokenizer and settings."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Everything that a run was started with, resolved."""
+
+    stores: list[Source]
+    heldout: str
+    """A token store, or the fraction of the documents that is held out."""
+    heldout_fingerprint: str | None = None
+    """Of the held-out store."""
+    model: str | None = None
+    """Checkpoint that the run started from."""
+    seed: int
+    probe: list[str] = field(default_factory=list)
+    budget: str | None = None
+    """Time that the number of steps was made for."""
+    step_seconds: float | None = None
+    """Measured before the run started."""
+    evaluation_seconds: float | None = None
+    """Measured before the run started."""
+    recipe: Recipe
+    """Its `steps` are those of this run."""
+
+
+def read(folder: Path) -> Settings | None:
+    """Read a run's `config.toml`; None where no run was started yet."""
+    path = folder / "config.toml"
+    if not path.exists():
+        return None
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); give another --out") from error
+    return config.load(Settings, [(str(path), table)])
+
+
+def write(folder: Path, settings: Settings) -> None:
+    """Write `config.toml`, whole or not at all."""
+    temporary = folder / "config.tmp"
+    temporary.write_text(config.dump(settings), encoding="utf-8")
+    temporary.replace(folder / "config.toml")
+
+
+def refuse_changes(old: Settings, new: Settings, folder: Path) -> None:
+    """Raise UserError that names every setting that differs, but for the length of the run."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    changed = [
+        f"{key} is {before.get(key)!r} there and {after.get(key)!r} now"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and key not in FREE and not key.endswith(".path")
+    ]
+    if changed:
+        raise UserError(
+            f"{folder} holds a run with other settings: {'; '.join(changed)}."
+            " Give the same settings to go on with it, or another --out"
+        )
+
+
+def lengthen(old: Settings, new: Settings, steps: int | None, budget: float | None, folder: Path) -> Settings:
+    """Give the old settings the length that is asked for now; without any, they keep their own.
+
+    steps: asked for, or None; budget: seconds asked for, or None, at the speed measured at the start.
+    """
+    refuse_changes(old, new, folder)
+    if budget is not None and new.budget != old.budget:
+        if old.step_seconds is None:
+            raise UserError(f"{folder}: the run's speed is not known; extend it with --steps")
+        spare = budget - old.recipe.watch.evaluations * (old.evaluation_seconds or 0.0)
+        steps = max(1, int(spare / old.step_seconds))
+    if steps is None or steps == old.recipe.steps:
+        return old
+    if steps < old.recipe.steps:
+        raise UserError(f"{folder} holds a run of {old.recipe.steps} steps: it can be extended, not shortened")
+    return replace(old, budget=new.budget, recipe=replace(old.recipe, steps=steps))
+
+
+def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Name every setting with dots and indices, and its value."""
+    if is_dataclass(settings):
+        for entry in fields(settings):
+            yield from _flat(getattr(settings, entry.name), f"{prefix}.{entry.name}".lstrip("."))
+    elif isinstance(settings, list | tuple):
+        for index, item in enumerate(settings):
+            yield from _flat(item, f"{prefix}.{index}")
+    else:
+        yield prefix, settings
