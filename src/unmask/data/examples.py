@@ -1,0 +1,153 @@
+"""Examples as token ranges: what is planned for an epoch, and gathered batch by batch.
+
+n examples of P texts each (P is 2 for pairs), T tokens and B sequences of a batch, S sentences.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from unmask.data.draws import address, below, uniform
+from unmask.data.masking import Vocabulary
+from unmask.data.packing import Packed, runs
+from unmask.data.store import Shards, Store
+from unmask.errors import UserError
+
+_BLOCK = 1 << 20  # sentences that are planned at once: it bounds the memory, and nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The examples of an epoch, as ranges of tokens."""
+
+    starts: np.ndarray
+    """(n, P) int64, where each text starts among the tokens."""
+    sizes: np.ndarray
+    """(n, P) int32, tokens of each text."""
+    labels: np.ndarray | None
+    """(n,) int8, 0 where B follows A and 1 where it does not; None where examples are no pairs."""
+    lone: int = 0
+    """Sentences left alone at the end of a document: they serve as a random B only."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) int64, tokens of each sequence, special tokens included."""
+        return np.asarray(self.sizes.sum(axis=1, dtype=np.int64) + self.sizes.shape[1] + 1)
+
+    def take(self, rows: np.ndarray | slice) -> "Plan":
+        """Some of the examples, in the given order."""
+        labels = None if self.labels is None else self.labels[rows]
+        return Plan(self.starts[rows], self.sizes[rows], labels, self.lone)
+
+    def shuffle(self, seed: int, epoch: int) -> "Plan":
+        """Bring the examples into a random order."""
+        order = np.random.Generator(np.random.Philox(key=int(address(seed, epoch))))
+        return self.take(order.permutation(len(self)))
+
+
+class Planner(Protocol):
+    """Plans an epoch over some documents of a store; `plan_pairs` and `plan_singles` are such."""
+
+    def __call__(
+        self, store: Store, documents: np.ndarray, *, seed: int, epoch: int, length: int
+    ) -> Plan:
+        """Plan sequences of at most `length` tokens, as a function of seed, epoch and documents."""
+        ...
+
+
+def gather(tokens: Store | Shards, plan: Plan, rows: np.ndarray, vocabulary: Vocabulary) -> Packed:
+    """Fetch examples of a plan: (B,) rows -> `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]` of each."""
+    starts, sizes = plan.starts[rows], plan.sizes[rows]  # (B, P)
+    texts = starts.shape[1]
+    lengths = sizes.sum(axis=1, dtype=np.int64) + texts + 1  # (B,)
+    cu_seqlens = np.concatenate([[0], np.cumsum(lengths)])
+    flat = sizes.reshape(-1)  # (B, P) -> (B * P,)
+    ends = np.cumsum(flat + 1) + np.repeat(np.arange(1, len(rows) + 1), texts)
+    ids = np.empty(cu_seqlens[-1], dtype=np.int64)
+    ids[cu_seqlens[:-1]] = vocabulary.cls
+    ids[ends - 1] = vocabulary.sep
+    ids[runs(ends - 1 - flat, flat)] = tokens.take(runs(starts.reshape(-1), flat))
+    if plan.labels is None:
+        return Packed(ids, cu_seqlens, None, None)
+    covered = sizes + np.array([2, 1])  # (B, 2), with [CLS] and the [SEP] of each text
+    segments = np.repeat(np.tile([0, 1], len(rows)), covered.reshape(-1))
+    return Packed(ids, cu_seqlens, segments, plan.labels[rows].astype(np.int64))
+
+
+def split_documents(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split documents 0, ..., count - 1 into those to train on and those held out, both ascending.
+
+    A hash of document and seed decides. Each part has at least the two documents that sentence
+    pairs need; raises UserError when there are too few for that.
+    """
+    if count < 4:
+        raise UserError(
+            f"{count} documents are too few to hold some of them out. "
+            "Give a held-out token store, or text with at least 4 documents."
+        )
+    held = min(max(2, round(count * fraction)), count - 2)
+    order = np.argsort(uniform(below(address(seed), np.arange(count)), 0), kind="stable")
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """S sentences of a block of documents, laid end to end."""
+
+    starts: np.ndarray
+    """(S,) int64, where each starts among the tokens of the store."""
+    bounds: np.ndarray
+    """(S + 1,) int64, where each starts among the tokens of the block."""
+    document: np.ndarray
+    """(S,) int64, the document of each, counted among those that are planned."""
+    stop: np.ndarray
+    """(S,) int64, the sentence behind the last one of its document."""
+    key: np.ndarray
+    """(S,) uint64, the address of its random numbers."""
+
+    @property
+    def first(self) -> np.ndarray:
+        """The first sentence of each document."""
+        return np.flatnonzero(np.diff(self.document, prepend=-1))
+
+
+def blocks(store: Store, documents: np.ndarray, key: np.uint64) -> Iterator[Sentences]:
+    """Read the sentences of some documents, some documents at a time; key: of seed and epoch."""
+    counts = store.document_starts[documents + 1] - store.document_starts[documents]
+    block = np.cumsum(counts) // _BLOCK
+    for part in np.split(np.arange(len(documents)), np.flatnonzero(np.diff(block)) + 1):
+        first = store.document_starts[documents[part]]
+        sentence = runs(first, counts[part])  # (S,)
+        document = np.repeat(part, counts[part])
+        starts = store.sentence_starts[sentence]
+        sizes = store.sentence_starts[sentence + 1] - starts
+        keys = below(key, documents[document])
+        yield Sentences(
+            starts=starts,
+            bounds=np.concatenate([[0], np.cumsum(sizes)]),
+            document=document,
+            stop=np.repeat(np.cumsum(counts[part]), counts[part]),
+            key=below(keys, sentence - np.repeat(first, counts[part])),
+        )
+
+
+def reached(begin: np.ndarray, following: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Follow all chains at once: which of S items are on the way from `begin`.
+
+    following: (S,) the next item of each, always a later one; a chain ends at `stop`: (S,). Returns
+    the items, ascending. Each round doubles the steps that `jump` takes, so a chain of k items
+    needs log2(k) rounds.
+    """
+    nowhere = len(following)
+    jump = np.append(np.where(following < stop, following, nowhere), nowhere)
+    seen = np.zeros(nowhere + 1, dtype=bool)
+    seen[begin] = True
+    while (ahead := jump[np.flatnonzero(seen)]).min(initial=nowhere) < nowhere:
+        seen[ahead] = True
+        jump = jump[jump]
+    return np.flatnonzero(seen[:-1])

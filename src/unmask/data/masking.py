@@ -1,0 +1,154 @@
+"""Hiding tokens that a model is to predict.
+
+Which and how is BERT's: Devlin et al. 2019, section 3.1. T tokens laid end to end, B sequences, M
+chosen tokens, V entries of the vocabulary.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from unmask.text.tokenizer import Tokenizer
+
+HIDDEN, REPLACED = 0.8, 0.1
+"""Shares of the chosen tokens that become [MASK], and a random token; the others stay."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Masking:
+    """Which tokens are hidden."""
+
+    probability: float = 0.15
+    """Share of the ordinary tokens of each sequence that is chosen."""
+    whole_word: bool = False
+    """Choose all pieces of a word or none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """What making batches has to know of a tokenizer."""
+
+    cls: int
+    """Id of [CLS]."""
+    sep: int
+    """Id of [SEP]."""
+    mask: int
+    """Id of [MASK]."""
+    special: np.ndarray
+    """Ids of all special tokens, in any order."""
+    continues: np.ndarray
+    """(V,) bool, the pieces that continue a word."""
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> "Vocabulary":
+        """Take it from a tokenizer."""
+        return cls(
+            cls=tokenizer.cls,
+            sep=tokenizer.sep,
+            mask=tokenizer.mask,
+            special=tokenizer.special,
+            continues=tokenizer.continues,
+        )
+
+    @cached_property
+    def is_ordinary(self) -> np.ndarray:
+        """(V,) bool, the tokens that are not special."""
+        flags = np.ones(self.continues.size, dtype=bool)
+        flags[self.special] = False
+        return flags
+
+    @cached_property
+    def ordinary(self) -> np.ndarray:
+        """The ids of all tokens that are not special, ascending."""
+        return np.flatnonzero(self.is_ordinary)
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A batch with hidden tokens."""
+
+    ids: np.ndarray
+    """(T,) int64, what the model sees."""
+    rows: np.ndarray
+    """(M,) int64, the chosen tokens, ascending."""
+    labels: np.ndarray
+    """(M,) int64, what they were."""
+
+
+def chosen_count(ordinary: np.ndarray, masking: Masking) -> np.ndarray:
+    """How many tokens of a sequence are chosen: (B,) ordinary tokens of each -> (B,) int64.
+
+    At least one, where there is one. Whole words may make it some more.
+    """
+    wanted = np.maximum(1, np.rint(masking.probability * ordinary)).astype(np.int64)
+    return np.asarray(np.minimum(wanted, ordinary))
+
+
+def mask(
+    ids: np.ndarray,
+    cu_seqlens: np.ndarray,
+    vocabulary: Vocabulary,
+    masking: Masking,
+    rng: np.random.Generator,
+) -> Masked:
+    """Choose tokens of each sequence and hide most of them.
+
+    ids: (T,); cu_seqlens: (B + 1,), where sequences start. Most of the chosen tokens become [MASK],
+    some a random token, any of the vocabulary but the special ones, and some stay as they are.
+    Special tokens are never chosen.
+    """
+    ordinary = np.flatnonzero(vocabulary.is_ordinary[ids])  # (N,)
+    bounds = np.searchsorted(ordinary, cu_seqlens)  # (B + 1,), where sequences start among these
+    wanted = chosen_count(np.diff(bounds), masking)  # (B,)
+    if masking.whole_word:
+        words = _words(ordinary, bounds, vocabulary.continues[ids[ordinary]])
+        chosen = _choose_words(words, bounds, wanted, rng)
+    else:
+        chosen = _choose(bounds, wanted, rng)
+    rows = np.sort(ordinary[chosen])
+    labels = ids[rows]
+    fate = rng.random(rows.size)
+    replaced = (fate >= HIDDEN) & (fate < HIDDEN + REPLACED)
+    seen = ids.copy()
+    seen[rows[fate < HIDDEN]] = vocabulary.mask
+    anything = rng.integers(vocabulary.ordinary.size, size=np.count_nonzero(replaced))
+    seen[rows[replaced]] = vocabulary.ordinary[anything]
+    return Masked(seen, rows, labels)
+
+
+def _choose(bounds: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Choose exactly `wanted[b]` of the items from `bounds[b]` up to `bounds[b + 1]`.
+
+    The items of each sequence are brought into a random order; the first ones are chosen.
+    """
+    sizes = np.diff(bounds)
+    order = np.argsort(np.repeat(np.arange(sizes.size), sizes) + rng.random(bounds[-1]))
+    place = np.arange(bounds[-1]) - np.repeat(bounds[:-1], sizes)
+    return np.asarray(order[place < np.repeat(wanted, sizes)])
+
+
+def _words(ordinary: np.ndarray, bounds: np.ndarray, continues: np.ndarray) -> np.ndarray:
+    """Number the words: (N,) ordinary tokens -> (N,) the word of each.
+
+    A piece that continues a word belongs to it only when it stands right behind it.
+    """
+    begins = ~continues
+    begins[bounds[:-1][bounds[:-1] < begins.size]] = True
+    begins[1:] |= np.diff(ordinary) > 1
+    return np.cumsum(begins) - 1
+
+
+def _choose_words(
+    words: np.ndarray, bounds: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Choose whole words of each sequence, in random order, until they make `wanted` tokens."""
+    starts = np.flatnonzero(np.diff(words, prepend=-1))  # (words,)
+    sizes = np.diff(starts, append=words.size)
+    sequence = np.searchsorted(bounds, starts, side="right") - 1
+    order = np.argsort(sequence + rng.random(starts.size))
+    before = np.cumsum(sizes[order]) - sizes[order]  # tokens of the words that come earlier
+    before -= bounds[sequence[order]]
+    taken = np.zeros(starts.size, dtype=bool)
+    taken[order[before < wanted[sequence[order]]]] = True
+    return np.flatnonzero(taken[words])

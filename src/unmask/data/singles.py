@@ -1,0 +1,39 @@
+"""Examples of one text: whole sentences of a document, as many as the length allows.
+
+The FULL-SENTENCES form of RoBERTa (Liu et al. 2019, section 4.2), within documents. S sentences or
+parts of sentences.
+"""
+
+import numpy as np
+
+from unmask.data.draws import address
+from unmask.data.examples import Plan, blocks, reached
+from unmask.data.packing import runs
+from unmask.data.store import Store
+
+
+def plan_singles(
+    store: Store, documents: np.ndarray, *, seed: int, epoch: int, length: int
+) -> Plan:
+    """Plan `[CLS] sentences [SEP]` of at most `length` tokens; only their order has chance in it.
+
+    A sentence that is longer alone is cut into parts.
+    """
+    longest = length - 2
+    starts, sizes = [], []
+    for sentences in blocks(store, documents, address(seed, epoch)):
+        whole = np.diff(sentences.bounds)
+        parts = -(-whole // longest)  # rounded up
+        place = runs(np.zeros_like(parts), parts)  # (S,), which part of its sentence each one is
+        size = np.minimum(np.repeat(whole, parts) - place * longest, longest)
+        bounds = np.concatenate([[0], np.cumsum(size)])
+        stop = np.repeat(np.cumsum(parts)[sentences.stop - 1], parts)
+        following = np.searchsorted(bounds, bounds[:-1] + longest, side="right") - 1
+        following = np.minimum(following, stop)
+        rows = reached(np.unique(stop - 1, return_index=True)[1], following, stop)
+        starts.append((np.repeat(sentences.starts, parts) + place * longest)[rows])
+        sizes.append(bounds[following[rows]] - bounds[rows])
+    plan = Plan(
+        np.concatenate(starts)[:, None], np.concatenate(sizes)[:, None].astype(np.int32), None
+    )
+    return plan.shuffle(seed, epoch)

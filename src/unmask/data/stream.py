@@ -1,0 +1,220 @@
+"""The resumable stream of packed batches: the same for any number of ranks, exact after a restart.
+
+n sequences of a window, which is read ahead and cut into batches; B sequences of a batch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from typing import Any
+
+import numpy as np
+
+from unmask.data.draws import address, below, uniform
+from unmask.data.examples import Plan, Planner, gather
+from unmask.data.masking import Vocabulary
+from unmask.data.packing import Packed, cut
+from unmask.data.store import Shards, Store
+from unmask.errors import UserError
+
+_WINDOW = 4096  # sequences that are looked at together, a trade of overhead for memory
+_EXAMPLES, _MIXTURE, _BATCH = range(3)  # what the random numbers of a stream are for
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Documents to read, and how often."""
+
+    store: Store
+    """The token store."""
+    documents: np.ndarray
+    """Which of its documents, ascending."""
+    weight: float = 1.0
+    """Share of the sequences, in proportion to the weights of the other sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One batch of the stream."""
+
+    packed: Packed
+    """The sequences, the shortest first: kernels can then work on runs of the same length."""
+    number: int
+    """Place of the batch in the stream of all ranks, from 0."""
+    rng: np.random.Generator
+    """For whatever is random about the batch, hidden tokens above all: a function of its number."""
+    state: dict[str, Any]
+    """Where the stream of all ranks goes on, once each rank has had its batch of this round."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stream:
+    """Batches of packed examples, from one store or from several mixed by weight.
+
+    Every source is read epoch by epoch, each newly planned; batches run on over the end of an
+    epoch. The seed fixes the order of all sequences, and so the batches that are cut from it.
+    Raises UserError when a batch has no room for the longest sequence.
+    """
+
+    sources: Sequence[Source]
+    """At least one."""
+    planner: Planner
+    """Makes the examples: `plan_pairs` or `plan_singles`."""
+    vocabulary: Vocabulary
+    """Of the tokenizer that made the stores."""
+    seed: int
+    """Of the examples, their order, the mixture, and what the batches' own generators give."""
+    length: int
+    """Longest sequence, special tokens included."""
+    tokens: int
+    """Most tokens of a batch."""
+    sequences: int | None = None
+    """Most sequences of a batch, where they are counted too."""
+
+    def __post_init__(self) -> None:
+        """Refuse a budget that cannot hold a sequence."""
+        if self.tokens < self.length:
+            raise UserError(
+                f"a batch of {self.tokens} tokens cannot hold a sequence of {self.length}. "
+                "Allow more tokens a batch, or shorter sequences."
+            )
+
+    def run(
+        self, state: Mapping[str, Any] | None = None, rank: int = 0, ranks: int = 1
+    ) -> Iterator[Step]:
+        """Read endlessly from a state on, or from the start; rank r gets every `ranks`-th batch.
+
+        A state is a small JSON object, and the same for any number of ranks.
+        """
+        shards, batches = self._shards(), self._batches(state or self._start())
+        while True:
+            round_ = list(islice(batches, ranks))
+            yield self._step(shards, round_[rank], round_[-1].state)
+
+    def once(self) -> Iterator[Step]:
+        """Read the first epoch of every source: the same batches each time, then the end.
+
+        For held-out text. The sources follow each other, and the states are empty.
+        """
+        plan = _join([reader.plan(0) for reader in self._readers()])
+        bounds = cut(plan.lengths, self.tokens, self.sequences).tolist()
+        shards = self._shards()
+        for number, (first, last) in enumerate(pairwise([*bounds, len(plan)])):
+            yield self._step(shards, _Batch(plan.take(slice(first, last)), number, {}), {})
+
+    def _start(self) -> dict[str, Any]:
+        return {"batch": 0, "sequence": 0, "places": [[0, 0] for _ in self.sources]}
+
+    def _shards(self) -> Shards:
+        """Address the tokens of all stores as if they were one."""
+        return Shards([ids for source in self.sources for ids in source.store.shards.arrays])
+
+    def _readers(self) -> list["_Reader"]:
+        bases = np.cumsum([0, *(source.store.tokens_total for source in self.sources)]).tolist()
+        return [
+            _Reader(self, index, source, base)
+            for index, (source, base) in enumerate(zip(self.sources, bases, strict=False))
+        ]
+
+    def _batches(self, state: Mapping[str, Any]) -> Iterator["_Batch"]:
+        """Cut the sequences behind a state into batches, a window at a time."""
+        readers, size = self._readers(), _WINDOW
+        while True:
+            source = self._mixture(state["sequence"], size)
+            plan = _draw(readers, state["places"], source)
+            bounds = cut(plan.lengths, self.tokens, self.sequences)
+            if len(bounds) == 1:  # not even one batch: look further ahead
+                size *= 2
+            for first, last in pairwise(bounds.tolist()):
+                taken = np.bincount(source[first:last], minlength=len(readers)).tolist()
+                number = state["batch"]
+                state = {
+                    "batch": number + 1,
+                    "sequence": state["sequence"] + last - first,
+                    "places": [
+                        reader.advance(place, n)
+                        for reader, place, n in zip(readers, state["places"], taken, strict=True)
+                    ],
+                }
+                yield _Batch(plan.take(slice(first, last)), number, state)
+
+    def _mixture(self, first: int, size: int) -> np.ndarray:
+        """Choose the source of `size` sequences, from the one numbered `first` on: (size,)."""
+        share = np.cumsum([source.weight for source in self.sources])
+        draws = uniform(below(address(self.seed, _MIXTURE), np.arange(first, first + size)), 0)
+        return np.asarray(np.searchsorted(share[:-1], draws * share[-1], side="right"))
+
+    def _step(self, shards: Shards, batch: "_Batch", state: dict[str, Any]) -> Step:
+        rows = np.argsort(batch.plan.lengths, kind="stable")
+        packed = gather(shards, batch.plan, rows, self.vocabulary)
+        key = int(address(self.seed, _BATCH, batch.number))
+        rng = np.random.Generator(np.random.Philox(key=key))
+        return Step(packed, batch.number, rng, state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch before it is gathered."""
+
+    plan: Plan
+    number: int
+    state: dict[str, Any]
+
+
+class _Reader:
+    """Reads the examples of a source in order; a place is an epoch and an example of it."""
+
+    def __init__(self, stream: Stream, index: int, source: Source, base: int) -> None:
+        self._stream, self._source, self._base = stream, source, base
+        self._seed = int(address(stream.seed, _EXAMPLES, index))
+        self._plans: dict[int, Plan] = {}
+
+    def plan(self, epoch: int) -> Plan:
+        """Plan an epoch, its tokens addressed among those of all sources."""
+        if epoch not in self._plans:
+            plan = self._stream.planner(
+                self._source.store,
+                self._source.documents,
+                seed=self._seed,
+                epoch=epoch,
+                length=self._stream.length,
+            )
+            self._plans[epoch] = replace(plan, starts=plan.starts + self._base)
+        return self._plans[epoch]
+
+    def read(self, place: Sequence[int], count: int) -> Plan:
+        """Read examples from a place on; epochs before it are forgotten."""
+        epoch, row = place
+        self._plans = {known: plan for known, plan in self._plans.items() if known >= epoch}
+        parts = [self.plan(epoch).take(slice(row, row + count))]
+        while (missing := count - sum(map(len, parts))) > 0:
+            epoch += 1
+            parts.append(self.plan(epoch).take(slice(0, missing)))
+        return _join(parts)
+
+    def advance(self, place: Sequence[int], count: int) -> list[int]:
+        """Find the place behind `count` more examples."""
+        epoch, row = place[0], place[1] + count
+        while row > len(self.plan(epoch)):
+            row -= len(self.plan(epoch))
+            epoch += 1
+        return [epoch, row]
+
+
+def _draw(readers: Sequence[_Reader], places: Sequence[Sequence[int]], source: np.ndarray) -> Plan:
+    """Read the coming sequences: source: (n,) the reader of each -> a plan of n examples."""
+    counts = np.bincount(source, minlength=len(readers)).tolist()
+    parts = [
+        reader.read(place, n) for reader, place, n in zip(readers, places, counts, strict=True)
+    ]
+    order = np.argsort(source, kind="stable")  # (n,), where the examples of each reader go
+    return _join(parts).take(np.argsort(order, kind="stable"))
+
+
+def _join(plans: Sequence[Plan]) -> Plan:
+    labels = [plan.labels for plan in plans if plan.labels is not None]
+    return Plan(
+        np.concatenate([plan.starts for plan in plans]),
+        np.concatenate([plan.sizes for plan in plans]),
+        np.concatenate(labels) if labels else None,
+    )
