@@ -1,0 +1,46 @@
+"""Models of a few thousand parameters, made on the spot, with weights strong enough to matter."""
+
+from string import ascii_lowercase, punctuation
+
+import torch
+
+from unmask.exchange.huggingface import Pretrained
+from unmask.families.bert import FAMILY
+from unmask.model.spec import Spec
+from unmask.text.tokenizer import SPECIAL, Tokenizer, describe
+
+SENTENCES = [
+    f"The {colour} {animal} {verb} over the {thing} ."
+    for colour in ("quick", "brown", "lazy")
+    for animal in ("fox", "dog", "horse", "bear")
+    for verb in ("jumped", "looked", "walked")
+    for thing in ("fence", "river")
+]
+
+
+def tokenizer() -> Tokenizer:
+    """Know the words of the sentences, and of all others the letters."""
+    words = sorted({word.lower() for sentence in SENTENCES for word in sentence.split()})
+    letters = [mark + letter for mark in ("", "##") for letter in ascii_lowercase]
+    pieces = dict.fromkeys([*SPECIAL, *words, *letters, *punctuation])
+    return Tokenizer(describe(list(pieces), cased=False))
+
+
+def pretrained(words: Tokenizer, head: str = "pretraining", positions: int = 32) -> Pretrained:
+    """Build a network of two layers of width 16, its weights drawn from N(0, 0.3)."""
+    spec = Spec(
+        width=16,
+        heads=2,
+        inner=32,
+        layers=2,
+        pieces=words.vocab_size,
+        positions=positions,
+        segments=2,
+    )
+    network = FAMILY.network(spec, head).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            scale = float(name.endswith("norm.weight"))  # around 1, or the signal fades away
+            parameter.copy_(scale + torch.randn(parameter.shape, generator=generator) * 0.3)
+    return Pretrained(family=FAMILY, spec=spec, network=network, head=head, tokenizer=words)
