@@ -30,6 +30,9 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONTINUES = "##"
 """What a piece that continues a word begins with."""
 
+LONGEST_WORD = 100
+"""Characters of the longest word that is cut into pieces; a longer one becomes [UNK]."""
+
 REMEMBERED = 200_000
 """Words whose ids are remembered, some tens of megabytes of them."""
 
@@ -79,7 +82,7 @@ class Tokenizer:
             self._pieces[token_id] = piece
         self.special = np.array(sorted(vocabulary[t] for t in SPECIAL), dtype=np.int64)
         self.continues = np.array([piece.startswith(CONTINUES) for piece in self._pieces])
-        self._library = self._build(set())
+        self._library = self._library_for(set())
         self._known: dict[str, list[int]] = {}
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[dict[str, Any]]]:
@@ -177,12 +180,17 @@ class Tokenizer:
 
     @cached_property
     def _masking(self) -> tokenizers.Tokenizer:
-        return self._build({"[MASK]"})
+        return self._library_for({"[MASK]"})
 
-    def _build(self, found: set[str]) -> tokenizers.Tokenizer:
+    def _library_for(self, found: set[str]) -> tokenizers.Tokenizer:
         """Give the library's tokenizer, to which of the special tokens only `found` are special."""
         added = [t for t in self._added if t["content"] not in SPECIAL or t["content"] in found]
-        return tokenizers.Tokenizer.from_str(json.dumps({**self._document, "added_tokens": added}))
+        return build({**self._document, "added_tokens": added})
+
+
+def build(document: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """Make the library's tokenizer from the content of a `tokenizer.json`."""
+    return tokenizers.Tokenizer.from_str(json.dumps(document))
 
 
 def describe(pieces: Sequence[str], *, cased: bool) -> dict[str, Any]:
@@ -234,7 +242,7 @@ def describe(pieces: Sequence[str], *, cased: bool) -> dict[str, Any]:
             "type": "WordPiece",
             "unk_token": "[UNK]",
             "continuing_subword_prefix": CONTINUES,
-            "max_input_chars_per_word": 100,
+            "max_input_chars_per_word": LONGEST_WORD,
             "vocab": ids,
         },
     }

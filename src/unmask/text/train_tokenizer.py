@@ -1,35 +1,135 @@
-"""A new WordPiece vocabulary from text."""
+"""A new WordPiece vocabulary from text, the same for the same text in every run.
 
-from collections.abc import Iterator
+The library's trainer numbers the characters of the text in the order in which a hash table gives
+them, another one in every process, and ties between pairs of pieces are decided by these numbers.
+Hence the characters are counted here first, and listed in a fixed order before it starts.
+"""
 
-import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers, trainers
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
-from unmask.text.reading import expand, read
-from unmask.text.tokenizer import CONTINUES, SPECIAL, Tokenizer, describe
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from tokenizers import trainers
+from tokenizers.normalizers import Normalizer
+
+from unmask.errors import UserError
+from unmask.text.reading import TextFile, expand, read
+from unmask.text.tokenizer import CONTINUES, LONGEST_WORD, SPECIAL, Tokenizer, build, describe
 from unmask.verbs import TokenizerOptions, verb
+
+SAMPLE = 250_000_000
+"""Bytes of text that are read at most: the beginning of each file, by its share of the size."""
+
+BATCH = 1 << 20
+"""Bytes of text that the trainer gets at once."""
+
+SMALLEST = 100
+"""Entries of the smallest vocabulary."""
+
+SEEN = 2
+"""How often a character or a piece must occur in the text to be listed."""
+
+COVERAGE = 0.9995
+"""Share of the text's characters that the listed ones must cover."""
+
+_CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
+_LONG_WORD = re.compile(rf"[^\W{_CHINESE}]{{{LONGEST_WORD + 1},}}")
 
 
 @verb(TokenizerOptions)
 def train_tokenizer(options: TokenizerOptions) -> Tokenizer:
-    """Train a tokenizer on text and save it."""
+    """Train a WordPiece vocabulary on text, and save it with its tokenizer.
 
-    def texts() -> Iterator[str]:
-        for file in expand(options.texts):
-            for piece in read(file, options.errors):
-                yield piece.text
+    It is trained on at most `SAMPLE` bytes of the text. The special tokens come first, then the
+    characters of the text, as they begin a word and as they continue one, then the pieces in the
+    order in which they were merged: `vocab_size` entries, fewer where the text has no more. Raises
+    UserError when the text cannot be read, when there is none, or when `vocab_size` is too small.
+    """
+    if options.vocab_size < SMALLEST:
+        raise UserError(f"--vocab-size {options.vocab_size}: give at least {SMALLEST} entries.")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    files = expand(options.texts)
 
-    library = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    library.normalizer = normalizers.BertNormalizer(lowercase=not options.cased)
-    library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    def batches(doing: str) -> Iterator[list[str]]:
+        shown = track(
+            files, doing, console=console, transient=True, disable=not console.is_terminal
+        )
+        return _batches(shown, sum(file.size for file in files), options.errors)
+
+    model = describe(SPECIAL, cased=options.cased)
+    library = build({**model, "added_tokens": []})
+    counts, size = _count(batches("Counting characters"), library.normalizer)
+    if not counts:
+        raise UserError(f"{', '.join(options.texts)}: no text in there. Name files that hold some.")
+    alphabet = _alphabet(counts, options.vocab_size)
     trainer = trainers.WordPieceTrainer(
         vocab_size=options.vocab_size,
-        special_tokens=list(SPECIAL),
+        min_frequency=SEEN,
+        special_tokens=[*SPECIAL, *alphabet, *(CONTINUES + character for character in alphabet)],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
         continuing_subword_prefix=CONTINUES,
         show_progress=False,
     )
-    library.train_from_iterator(texts(), trainer)
-    ids = library.get_vocab()
-    tokenizer = Tokenizer(describe(sorted(ids, key=ids.__getitem__), cased=options.cased))
+    library.train_from_iterator(batches("Counting words"), trainer)
+    ids = library.get_vocab(with_added_tokens=False)
+    pieces = sorted(ids, key=ids.__getitem__)
+    tokenizer = Tokenizer(describe(pieces, cased=options.cased))
     tokenizer.save(options.out)
+    less = "" if len(pieces) == options.vocab_size else " (more are not in the text)"
+    many = "1 file" if len(files) == 1 else f"{len(files):,} files"
+    console.print(f"{options.out}: {len(pieces):,} entries{less} from {size / 1e6:,.1f} MB, {many}")
     return tokenizer
+
+
+def _batches(files: Iterable[TextFile], total: int, errors: str) -> Iterator[list[str]]:
+    """Give the sample of the text, some paragraphs at once: the same whenever it is asked for."""
+    batch: list[str] = []
+    size = 0
+    for file in files:
+        share = file.size / max(total, 1) * SAMPLE
+        for piece in read(file, errors):
+            if share <= 0:
+                break
+            share -= piece.size
+            # Longer words become [UNK] whatever the vocabulary, and would cost the trainer hours.
+            batch.append(_LONG_WORD.sub(" ", piece.text))
+            size += piece.size
+            if size >= BATCH:
+                yield batch
+                batch, size = [], 0
+    yield batch
+
+
+def _count(batches: Iterable[list[str]], normalizer: Normalizer) -> tuple[Counter[str], int]:
+    """Count the characters as they are after cleaning, white space aside; and the bytes before."""
+    found = np.zeros(sys.maxunicode + 1, dtype=np.int64)
+    size = 0
+    for batch in batches:
+        text = "".join(batch)
+        size += len(text.encode())
+        codes = np.bincount(np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32))
+        found[: codes.size] += codes
+    counts: Counter[str] = Counter()
+    for code in np.flatnonzero(found):  # cleaning treats each character by itself
+        for character in normalizer.normalize_str(chr(code)).replace(" ", ""):
+            counts[character] += int(found[code])
+    return counts, size
+
+
+def _alphabet(counts: Counter[str], vocab_size: int) -> list[str]:
+    """Choose the characters to be listed, by frequency, and order them.
+
+    As many as cover `COVERAGE` of the text, at least a thirtieth of the entries (a thousand
+    of 30,000, where the text has them), at most a quarter, for each takes two. A word with another
+    character becomes [UNK].
+    """
+    seen = [character for character, count in counts.items() if count >= SEEN] or list(counts)
+    ranked = sorted(seen, key=lambda character: (-counts[character], character))
+    covered = np.cumsum([counts[character] for character in ranked])
+    enough = int(np.searchsorted(covered, COVERAGE * covered[-1])) + 1
+    return sorted(ranked[: min(max(enough, vocab_size // 30), vocab_size // 4)])
