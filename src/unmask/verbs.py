@@ -7,27 +7,49 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_type_hints
 
 P = ParamSpec("P")
 Options = TypeVar("Options")
 Result = TypeVar("Result")
 
 
-def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options], Result]], Callable[P, Result]]:
+def verb(
+    options: Callable[P, Options],
+) -> Callable[[Callable[[Options], Result]], Callable[P, Result]]:
     """Let a function of one options object be called with the options themselves.
 
-    `pretrain(PretrainOptions(["store"], out="run"))` is then written `pretrain(["store"], out="run")`.
+    `pretrain(PretrainOptions(["store"], out=Path("run")))` is then written
+    `pretrain("store", out="run")`: a path may be a text, and a list of one thing that thing alone.
     """
+    hints = get_type_hints(options)
 
     def decorate(function: Callable[[Options], Result]) -> Callable[P, Result]:
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-            return function(options(*args, **kwargs))
+            positional: Any = (
+                _fit(value, hint) for value, hint in zip(args, hints.values(), strict=False)
+            )
+            named: Any = {
+                name: _fit(value, hints.get(name, object)) for name, value in kwargs.items()
+            }
+            return function(options(*positional, **named))
 
         return call
 
     return decorate
+
+
+def _fit(value: Any, hint: Any) -> Any:
+    """Turn texts and paths into each other, as an option is declared."""
+    if hint == list[str]:
+        several = [value] if isinstance(value, str | Path) else value
+        return [str(item) if isinstance(item, Path) else item for item in several]
+    if isinstance(value, str) and Path in (hint, *get_args(hint)):
+        return Path(value)
+    if isinstance(value, Path) and str in (hint, *get_args(hint)):
+        return str(value)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +85,7 @@ class PrepareOptions:
     workers: int | None = field(default=None, kw_only=True)
     """Processes that tokenise; one per core when absent."""
     sentences: Literal["punkt", "unicode", "lines"] = field(default="punkt", kw_only=True)
-    """How text is split: by nupunkt, by Unicode's rules (for Chinese, Hindi, ...), or one a line."""
+    """How text is split: by nupunkt, by Unicode's rules (Chinese, Hindi, ...), or one a line."""
     errors: Literal["strict", "replace"] = field(default="strict", kw_only=True)
     """What to do with bytes that are not UTF-8: stop and say where, or replace them."""
     json: bool = field(default=False, kw_only=True)
@@ -79,15 +101,15 @@ class PretrainOptions:
     out: Path = field(kw_only=True)
     """Folder of the run. Started again with the same folder, a run goes on where it was."""
     recipe: str = field(default="bert-mini", kw_only=True)
-    """Size and form: bert-tiny, -mini, -small, -medium, -base, -large; add -faithful for the paper's."""
+    """bert-tiny, -mini, -small, -medium, -base or -large; with -faithful behind it, as the paper."""
     model: str | None = field(default=None, kw_only=True)
     """Checkpoint to go on from: a folder or a hub id. Random weights when absent."""
     heldout: str | None = field(default=None, kw_only=True)
-    """Held-out text: a token store, or the fraction of the documents to hold out (default 0.005)."""
+    """Held-out text: a token store, or a fraction of the documents (0.005 when absent)."""
     steps: int | None = field(default=None, kw_only=True)
     """Optimizer steps of the whole run; the recipe's when absent."""
     budget: str | None = field(default=None, kw_only=True)
-    """Time for the whole run, as 90s, 10m or 2h: the number of steps is fixed from measured speed."""
+    """Time for the whole run, as 90s, 10m or 2h: measured speed fixes the number of steps."""
     config: Path | None = field(default=None, kw_only=True)
     """TOML file whose settings replace the recipe's."""
     set: list[str] = field(default_factory=list, kw_only=True)
@@ -158,7 +180,7 @@ class InspectOptions:
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """Do the main job on text that ships with Python: tokenizer, store, pre-training, filled masks."""
+    """Do the main job on text that ships with Python, from tokenizer to filled masks."""
 
     out: Path = field(kw_only=True)
     """Folder to write everything to."""
