@@ -1,6 +1,6 @@
-"""The data of each optimizer step: this rank's micro-batches and where the stream stands behind them."""
+"""The data of an optimizer step: micro-batches, and where the stream stands behind them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,14 +36,14 @@ class Sizes:
 
     @classmethod
     def of(cls, data: Data, phase: Phase, ranks: int) -> "Sizes":
-        """Divide a step of the recipe among ranks and micro-batches; UserError when that is uneven."""
+        """Divide a step among ranks and micro-batches; raises UserError when that is uneven."""
         if data.batch_sequences is not None:
             limit = min(data.micro_tokens // phase.length, data.batch_sequences)
             fits = [n for n in range(1, limit + 1) if data.batch_sequences % (n * ranks) == 0]
             if not fits:
                 raise UserError(
-                    f"data.batch_sequences {data.batch_sequences} cannot be shared by {ranks} ranks;"
-                    f" make it a multiple of {ranks}"
+                    f"data.batch_sequences {data.batch_sequences} cannot be shared by {ranks}"
+                    f" ranks; make it a multiple of {ranks}"
                 )
             accumulate = data.batch_sequences // (fits[-1] * ranks)
             return cls(accumulate=accumulate, tokens=fits[-1] * phase.length, sequences=fits[-1])

@@ -43,7 +43,9 @@ class Damaged(Exception):
     """A checkpoint whose files are not what was written."""
 
 
-def save(folder: Path, state: State, network: nn.Module, optimizer: torch.optim.Optimizer, keep: int) -> None:
+def save(
+    folder: Path, state: State, network: nn.Module, optimizer: torch.optim.Optimizer, keep: int
+) -> None:
     """Write a checkpoint beside its final name, put it in place at once, and drop the oldest."""
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{PREFIX}{state.step:09d}"
@@ -82,7 +84,11 @@ def load(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> St
         raise Damaged(str(error)) from error
     network.load_state_dict(weights)
     for name, parameter in network.named_parameters():
-        own = {key.removeprefix(f"{name}|"): moments[key] for key in moments if key.startswith(f"{name}|")}
+        own = {
+            key.removeprefix(f"{name}|"): moments[key]
+            for key in moments
+            if key.startswith(f"{name}|")
+        }
         if own:
             optimizer.state[parameter] = {
                 key: value.to(parameter.device if key != "step" else value.device)

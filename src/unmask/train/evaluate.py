@@ -41,7 +41,9 @@ class Heldout:
         }
 
     @torch.no_grad()
-    def evaluate(self, network: Network, objective: Objective, world: World, autocast: torch.autocast) -> Evaluation:
+    def evaluate(
+        self, network: Network, objective: Objective, world: World, autocast: torch.autocast
+    ) -> Evaluation:
         """Run the model over all batches, shared among the ranks; dropout is off meanwhile."""
         device = next(network.parameters()).device
         sums = {name: torch.zeros(2, dtype=torch.float64, device=device) for name in self.counts}

@@ -42,8 +42,7 @@ class Plan:
     """What a run is to do, all decided before it starts."""
 
     recipe: Recipe
-    steps: int
-    """Of the whole run."""
+    """Its `steps` are those of the whole run."""
     seed: int
     folder: Path
     dtype: torch.dtype
@@ -73,7 +72,9 @@ class Trainer:
     def autocast(self) -> torch.autocast:
         """Let products run in the plan's type."""
         narrow = self.plan.dtype is not torch.float32
-        return torch.autocast(self.device.type, dtype=self.plan.dtype if narrow else None, enabled=narrow)
+        return torch.autocast(
+            self.device.type, dtype=self.plan.dtype if narrow else None, enabled=narrow
+        )
 
     def backward(self, batch: Batch, counts: Tensor) -> Tensor:
         """Add the gradient of a micro-batch; counts: (P,) terms of each loss in the whole step.
@@ -81,10 +82,14 @@ class Trainer:
         Returns (2, P) float32: sum and number right of each loss.
         """
         with self.autocast():
-            parts = self.objective.loss(self.network.encoder, self.network.head, batch.to(self.device))
+            parts = self.objective.loss(
+                self.network.encoder, self.network.head, batch.to(self.device)
+            )
         totals = torch.stack([part.total for part in parts.values()])  # (P,)
-        (totals / counts).sum().backward()
-        return torch.stack([totals.detach(), torch.stack([p.correct for p in parts.values()]).float()])
+        (totals / counts).sum().backward()  # type: ignore[no-untyped-call]
+        return torch.stack(
+            [totals.detach(), torch.stack([p.correct for p in parts.values()]).float()]
+        )
 
     def update(self, number: int, rate: float) -> Tensor:
         """Clip and apply the gradient, unless it is not finite; returns its norm, on the device."""
@@ -92,7 +97,7 @@ class Trainer:
         norm = clip(self.parameters, self.plan.recipe.optimizer.clip)
         set_rate(self.optimizer, self.plan.recipe.optimizer, rate, number)
         # The fused update reads this on the device and then changes nothing: no host has to wait.
-        self.optimizer.found_inf = (~norm.isfinite()).float()
+        self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
@@ -108,7 +113,9 @@ class Trainer:
         torch.manual_seed(int(seed[0]))  # dropout is a function of the step: nothing to save
         counts = torch.tensor(list(data.counts.values()), dtype=torch.float32).to(self.device)
         counts = self.world.sum(counts)  # (P,) of all ranks
-        sums = torch.stack([self.backward(batch, counts) for batch in data.batches]).sum(0)  # (2, P)
+        sums = torch.stack([self.backward(batch, counts) for batch in data.batches]).sum(
+            0
+        )  # (2, P)
         flags = torch.full((1,), float(stop), device=self.device)
         means = self.world.sum(torch.cat([(sums / counts).flatten(), flags]))
         norm = self.update(updates, rate)
@@ -134,10 +141,10 @@ class Run:
         """
         self.trainer, self.state, self.steps_of, self.heldout = trainer, state, steps_of, heldout
         self.metrics, self.observe = metrics, observe
-        self.plan = trainer.plan
+        self.plan, self.steps = trainer.plan, trainer.plan.recipe.steps
         watch = self.plan.recipe.watch
         self.evaluate_at = {
-            math.ceil(self.plan.steps * k / watch.evaluations) for k in range(1, watch.evaluations + 1)
+            math.ceil(self.steps * k / watch.evaluations) for k in range(1, watch.evaluations + 1)
         }
         self.pending: list[tuple[State, float, Tensor]] = []
         self.in_vain = 0
@@ -151,7 +158,7 @@ class Run:
         """
         with _stopping() as asked:
             stream: Iterator[StepData] | None = None
-            while self.state.step < self.plan.steps:
+            while self.state.step < self.steps:
                 phase = self._phase()
                 if stream is None or phase != self.state.phase:
                     begin = self.state.stream if phase == self.state.phase else {}
@@ -163,9 +170,9 @@ class Run:
         return self.state
 
     def _phase(self) -> int:
-        """Tell the phase of the coming step; a run that was extended never goes back to an earlier one."""
+        """Tell the phase of the coming step; a run that was extended goes back to none."""
         phases = self.plan.recipe.data.phases
-        ends = np.cumsum([phase.share for phase in phases]) * self.plan.steps
+        ends = np.cumsum([phase.share for phase in phases]) * self.steps
         index = int(np.searchsorted(np.round(ends), self.state.step, side="right"))
         return max(self.state.phase, min(index, len(phases) - 1))
 
@@ -173,7 +180,7 @@ class Run:
         """Take one step and do what is due behind it; tells whether the run is to stop."""
         number = self.state.step + 1
         recipe = self.plan.recipe
-        rate = recipe.optimizer.rate * linear(number, self.plan.steps, recipe.schedule.warmup)
+        rate = recipe.optimizer.rate * linear(number, self.steps, recipe.schedule.warmup)
         figures = self.trainer.step(data, number, number - self.state.skipped, rate, stop)
         self.state = replace(
             self.state,
@@ -184,7 +191,7 @@ class Run:
             seconds=time.monotonic() - self.started,
         )
         self.pending.append((self.state, rate, figures))
-        last = number == self.plan.steps
+        last = number == self.steps
         evaluate = number in self.evaluate_at or last
         late = time.monotonic() - self.saved >= recipe.watch.checkpoint_seconds
         wait = 1 if self.trainer.device.type == "cpu" else DRAIN
@@ -204,8 +211,16 @@ class Run:
             names = list(self.heldout.counts)
             row: dict[str, Any] = {"step": state.step, "loss": sum(means[: len(names)])}
             row |= {f"{name}_loss": mean for name, mean in zip(names, means, strict=False)}
-            row |= {f"{name}_accuracy": mean for name, mean in zip(names, means[len(names) :], strict=True)}
-            row |= {"rate": rate, "gradient_norm": norm, "tokens": state.tokens, "seconds": state.seconds}
+            row |= {
+                f"{name}_accuracy": mean
+                for name, mean in zip(names, means[len(names) :], strict=True)
+            }
+            row |= {
+                "rate": rate,
+                "gradient_norm": norm,
+                "tokens": state.tokens,
+                "seconds": state.seconds,
+            }
             self._judge(math.isfinite(norm), state.step)
             reports.append(Report(step=state.step, row=row, evaluation=None))
         self.pending.clear()

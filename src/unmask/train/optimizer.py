@@ -11,11 +11,14 @@ from unmask.train.recipe import Optimizer
 
 def adamw(network: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
     """Build the fused AdamW of a network: matrices decay, vectors (biases, norms) do not."""
-    decay, plain = [], []
+    decay: list[Tensor] = []
+    plain: list[Tensor] = []
     for parameter in network.parameters():
         (decay if parameter.ndim > 1 else plain).append(parameter)
     groups = [{"params": decay, "decay": settings.weight_decay}, {"params": plain, "decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas, eps=settings.eps, fused=True)
+    return torch.optim.AdamW(
+        groups, lr=settings.rate, betas=settings.betas, eps=settings.eps, fused=True
+    )
 
 
 def set_rate(optimizer: torch.optim.AdamW, settings: Optimizer, rate: float, update: int) -> None:

@@ -4,10 +4,13 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +34,19 @@ class World:
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Add the gradients over all ranks, in one message a device and type.
 
-        The losses are divided by global counts before, so the sum is the gradient of the whole step.
+        The losses are divided by global counts before, so the sum is the whole step's gradient.
         """
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(
+            gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)]
+        )
 
-    def share(self, value: float) -> float:
+    def share(self, value: T) -> T:
         """Give every rank the value of rank 0."""
         if self.size == 1:
             return value

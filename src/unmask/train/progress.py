@@ -1,23 +1,24 @@
 """What a person sees of a run while it goes: a bar, and a line at every evaluation."""
 
 import time
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from unmask.train.checkpoint import State
 from unmask.train.loop import Report
 
 
 class Watcher:
     """Tells a run's progress on standard error; in a pipe, the evaluations alone."""
 
-    def __init__(self, steps: int, begin: int, tokens: int, quiet: bool = False) -> None:
+    def __init__(self, steps: int, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self.steps, self.begin = steps, begin
-        self.clock, self.tokens = time.monotonic(), tokens
+        self.steps = steps
+        self.begin, self.tokens, self.clock = 0, 0, time.monotonic()
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -26,7 +27,15 @@ class Watcher:
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("pre-training", total=steps, completed=begin, words="")
+        self.task = self.bar.add_task("pre-training", words="")
+
+    @contextmanager
+    def watch(self, state: State) -> Iterator[None]:
+        """Show the bar while a run goes on from a state."""
+        self.begin, self.tokens, self.clock = state.step, state.tokens, time.monotonic()
+        self.bar.update(self.task, total=self.steps, completed=state.step)
+        with self.bar:
+            yield
 
     def step(self, report: Report) -> None:
         """Move the bar on."""
@@ -58,15 +67,6 @@ class Watcher:
         seconds = max(time.monotonic() - self.clock, 1e-9)
         left = seconds / max(row["step"] - self.begin, 1) * (self.steps - row["step"])
         return f"{(row['tokens'] - self.tokens) / seconds:,.0f} tokens/s  {clock(left)} left"
-
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
 
 
 def clock(seconds: float) -> str:

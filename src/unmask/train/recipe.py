@@ -1,7 +1,7 @@
 """What a pre-training run is made of: every setting, with the recipes of the package as TOML.
 
-A recipe's name is a size and a form: `bert-mini` is the fast form, `bert-mini-faithful` the paper's.
-This module imports no torch.
+A recipe's name is a size and a form: `bert-mini` is the fast form, `bert-mini-faithful` the
+paper's. This module imports no torch.
 """
 
 import tomllib
@@ -129,7 +129,10 @@ def load_recipe(name: str, file: Path | None = None, sets: list[str] | None = No
 
     Raises UserError for an unknown recipe, key or value.
     """
-    size, form = name.removesuffix("-faithful"), "faithful" if name.endswith("-faithful") else "fast"
+    size, form = (
+        name.removesuffix("-faithful"),
+        "faithful" if name.endswith("-faithful") else "fast",
+    )
     if name not in names():
         raise UserError(f"recipe {name!r} does not exist; there are {', '.join(names())}")
     tables = _packaged(form), _packaged(size)

@@ -1,4 +1,4 @@
-"""What a run will take, measured before it starts: time, memory, and the steps that fit a budget."""
+"""What a run will take, measured before it starts, and the steps that fit a budget."""
 
 import re
 import resource

@@ -1,10 +1,11 @@
-"""The run's report: one HTML file with curves, figures and samples, that opens without a network."""
+"""The run's report: one HTML file with curves, figures and samples; it needs no network."""
 
 import html
 import io
 import math
 import platform
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from matplotlib.figure import Figure
 from unmask.train.metrics import rows
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1d2733 }
-h1 { font-size: 1.7rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
-table { border-collapse: collapse } td, th { text-align: left; padding: .25rem 1.2rem .25rem 0; vertical-align: top }
-tr + tr { border-top: 1px solid #e3e8ee } pre { background: #f5f7fa; padding: 1rem; overflow-x: auto; font-size: 13px }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+body { color: #1d2733 } h1 { font-size: 1.7rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
+table { border-collapse: collapse } tr + tr { border-top: 1px solid #e3e8ee }
+td, th { text-align: left; padding: .25rem 1.2rem .25rem 0; vertical-align: top }
+pre { background: #f5f7fa; padding: 1rem; overflow-x: auto; font-size: 13px }
 svg { width: 100%; height: auto } .figures td:first-child { color: #5b6b7c }
 """
 INK = {"train": "#9fb3c8", "heldout": "#0b6e99", "unigram": "#c2571a", "nsp": "#2e7d4f"}
@@ -41,10 +43,11 @@ def write_report(folder: Path, figures: Mapping[str, Any], settings: str) -> Pat
         _rates(table),
         _probes(evaluations),
         f"<h2>Settings</h2><pre>{html.escape(settings)}</pre>",
-        f"<p>torch {torch.__version__}, Python {platform.python_version()}, {platform.platform()}</p>",
+        f"<p>torch {torch.__version__}, Python {platform.python_version()}, {platform.platform()}",
     ]
     page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>unmask: pre-training run</title>'
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        "<title>unmask: pre-training run</title>"
         f"<style>{STYLE}</style><body>{''.join(parts)}</body></html>"
     )
     path = folder / "report.html"
@@ -55,12 +58,16 @@ def write_report(folder: Path, figures: Mapping[str, Any], settings: str) -> Pat
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
-    cells = "".join(
-        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{html.escape(_readable(value))}</td></tr>"
+    lines = [
+        (name.replace("_", " "), _readable(value))
         for name, value in figures.items()
         if value is not None
-    )
-    return f'<table class="figures">{cells}</table>'
+    ]
+    return f'<table class="figures">{"".join(map(_line, lines))}</table>'
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 
 
 def _readable(value: Any) -> str:
@@ -79,7 +86,10 @@ def _losses(table: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[st
     axes.plot(at, held, color=INK["heldout"], marker="o", markersize=3, label="held out")
     if evaluations:
         axes.axhline(
-            evaluations[0]["unigram_loss"], color=INK["unigram"], linestyle="--", label="unigram frequencies"
+            evaluations[0]["unigram_loss"],
+            color=INK["unigram"],
+            linestyle="--",
+            label="unigram frequencies",
         )
     axes.set(xlabel="step", ylabel="loss (nats per masked token)")
     axes.legend(frameon=False)
@@ -114,8 +124,10 @@ def _rates(table: Sequence[Mapping[str, Any]]) -> str:
     # Speed over stretches of the run: single steps are too noisy to look at.
     stretch = max(1, len(table) // 100)
     marks = table[::stretch]
-    pairs = list(zip(marks, marks[1:], strict=False))
-    speeds = [(b["tokens"] - a["tokens"]) / max(b["seconds"] - a["seconds"], 1e-9) for a, b in pairs]
+    pairs = list(pairwise(marks))
+    speeds = [
+        (b["tokens"] - a["tokens"]) / max(b["seconds"] - a["seconds"], 1e-9) for a, b in pairs
+    ]
     right.plot([b["step"] for _, b in pairs], speeds, color=INK["nsp"])
     right.set(xlabel="step", ylabel="tokens per second")
     right.set_ylim(bottom=0)
@@ -131,14 +143,17 @@ def _probes(evaluations: Sequence[Mapping[str, Any]]) -> str:
     parts = ["<h2>Probes</h2>"]
     for text in texts:
         lines = "".join(
-            f"<tr><td>{row['step']:,}</td><td>{html.escape(', '.join(row['probes'].get(text, [])))}</td></tr>"
-            for row in told
+            _line([f"{row['step']:,}", ", ".join(row["probes"].get(text, []))]) for row in told
         )
-        parts.append(f"<p><b>{html.escape(text)}</b></p><table><tr><th>step</th><th></th></tr>{lines}</table>")
+        parts.append(
+            f"<p><b>{html.escape(text)}</b></p><table><tr><th>step</th><th></th></tr>{lines}</table>"
+        )
     return "".join(parts)
 
 
-def _smooth(table: Sequence[Mapping[str, Any]], name: str, points: int = 400) -> tuple[list[int], list[float]]:
+def _smooth(
+    table: Sequence[Mapping[str, Any]], name: str, points: int = 400
+) -> tuple[list[int], list[float]]:
     """Average a column over stretches of rows, leaving out what is not finite."""
     stretch = max(1, len(table) // points)
     steps, means = [], []

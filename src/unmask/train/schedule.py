@@ -2,10 +2,10 @@
 
 
 def linear(step: int, steps: int, warmup: float) -> float:
-    """Factor of the peak rate at a step, counted from 1: linear up over a share, then down to zero.
+    """Factor of the peak rate at a step, counted from 1: up over a share, then down to zero.
 
-    With `w = max(1, round(warmup * steps))` it is step / w up to w, and (steps - step) / (steps - w)
-    behind it; the last step keeps one part of what remains, so that no step is without effect.
+    With `w = max(1, round(warmup * steps))` it is `step / w` up to w, and behind it falls by equal
+    parts to zero after the last step, so that no step is without effect.
     """
     rising = max(1, round(warmup * steps))
     if step <= rising:

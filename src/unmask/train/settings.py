@@ -85,10 +85,12 @@ def refuse_changes(old: Settings, new: Settings, folder: Path) -> None:
         )
 
 
-def lengthen(old: Settings, new: Settings, steps: int | None, budget: float | None, folder: Path) -> Settings:
+def lengthen(
+    old: Settings, new: Settings, steps: int | None, budget: float | None, folder: Path
+) -> Settings:
     """Give the old settings the length that is asked for now; without any, they keep their own.
 
-    steps: asked for, or None; budget: seconds asked for, or None, at the speed measured at the start.
+    steps, budget (seconds): asked for, or None; a budget counts at the speed first measured.
     """
     refuse_changes(old, new, folder)
     if budget is not None and new.budget != old.budget:
@@ -99,7 +101,9 @@ def lengthen(old: Settings, new: Settings, steps: int | None, budget: float | No
     if steps is None or steps == old.recipe.steps:
         return old
     if steps < old.recipe.steps:
-        raise UserError(f"{folder} holds a run of {old.recipe.steps} steps: it can be extended, not shortened")
+        raise UserError(
+            f"{folder} holds a run of {old.recipe.steps} steps: it can be extended, not shortened"
+        )
     return replace(old, budget=new.budget, recipe=replace(old.recipe, steps=steps))
 
 
