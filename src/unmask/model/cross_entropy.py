@@ -1,12 +1,18 @@
-"""Cross-entropy of a linear layer.
+"""Cross-entropy, by itself and of a large linear layer without its logits in float32.
 
 M predictions, W width, V classes.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+ROWS = 32
+"""Rows that are turned from logits into gradients at a time: few enough to stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +25,59 @@ class Part:
     """How many labels had the highest score, an int64 scalar."""
 
 
-def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Part:
-    """Score x (M, W) through a layer of weight (V, W) and bias (V,) against labels (M,)."""
-    return cross_entropy(F.linear(x, weight, bias), labels)
-
-
 def cross_entropy(logits: Tensor, labels: Tensor) -> Part:
     """Score logits (M, V) against labels (M,); labels below zero count for nothing."""
     total = F.cross_entropy(logits.float(), labels.clamp(min=-1), ignore_index=-1, reduction="sum")
     return Part(total, (logits.detach().argmax(-1) == labels).sum())
+
+
+def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Part:
+    """Score x (M, W) through a layer of weight (V, W) and bias (V,) against labels (M,).
+
+    It is `cross_entropy` of the layer's output, but for the gradient it keeps that output in the
+    type of the products, and in its place the gradient with respect to it. In training, a label
+    that shares the highest score counts as correct: to look for the first one would take as long
+    as the softmax.
+    """
+    if not torch.is_grad_enabled():
+        return cross_entropy(F.linear(x, weight, bias), labels)
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    total, correct = _LinearCrossEntropy.apply(x.to(dtype), weight, bias, labels)
+    return Part(total, correct)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Forward makes the gradient of the logits in their own place; backward multiplies it out."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        narrow = weight.to(x.dtype)
+        logits = torch.addmm(bias.to(x.dtype), x, narrow.mT)  # (M, V)
+        total = x.new_zeros((), dtype=torch.float32)
+        correct = labels.new_zeros(())
+        for rows, target in zip(logits.split(ROWS), labels.split(ROWS), strict=True):
+            counts = (target >= 0)[:, None]  # (R, 1)
+            target = target.clamp(min=0)[:, None]
+            shares = rows.softmax(-1, dtype=torch.float32)  # (R, V)
+            own = shares.gather(1, target)
+            total -= own.log().masked_fill(~counts, 0).sum()
+            correct += ((own == shares.amax(-1, keepdim=True)) & counts).sum()
+            shares.scatter_(1, target, own - 1)
+            rows.copy_(shares).mul_(counts)
+        ctx.save_for_backward(x, narrow, logits)
+        ctx.dtype = weight.dtype
+        ctx.mark_non_differentiable(correct)
+        return total, correct
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, slopes = ctx.saved_tensors  # (M, W), (V, W), (M, V)
+        scale = scale.to(x.dtype)
+        to_x = (slopes @ weight) * scale  # (M, W)
+        to_weight = slopes.mT @ (x * scale)  # (V, W)
+        to_bias = x.new_full((1, len(x)), 1) * scale @ slopes  # (1, V)
+        return to_x, to_weight.to(ctx.dtype), to_bias[0].to(ctx.dtype), None

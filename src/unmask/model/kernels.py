@@ -7,21 +7,29 @@ what is true; the others are faster where they apply and are tested against it.
 Q query tokens, K key tokens, B sequences, L the longest, H heads, D width of a head.
 """
 
+import logging
 import math
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.attention.varlen import varlen_attn
 
+from unmask.model.grouped import Grouped
 from unmask.model.view import View
+from unmask.tokens import Layout
+
+log = logging.getLogger(__name__)
 
 
 class Kernel(Protocol):
     """One way to compute attention."""
 
     def supports(self, q: Tensor, view: View, dropout: float) -> bool:
-        """Whether this kernel can run on such queries."""
+        """Whether this kernel can run on such queries (Q, H, D)."""
         ...
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
@@ -33,7 +41,7 @@ class Reference:
     """Every query against every key of the batch: the definition, for tests."""
 
     def supports(self, q: Tensor, view: View, dropout: float) -> bool:
-        """Always."""
+        """Tell whether it can run: always."""
         return True
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
@@ -43,10 +51,97 @@ class Reference:
         return torch.einsum("hqk,khd->qhd", F.dropout(weights, dropout), v)
 
 
-KERNELS: tuple[Kernel, ...] = (Reference(),)
+class Padded:
+    """Lays the sequences out as rows and hands them to torch's attention, on any device."""
+
+    def supports(self, q: Tensor, view: View, dropout: float) -> bool:
+        """Tell whether it can run: always."""
+        return True
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
+        """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
+        cells = torch.arange(view.k.max_seqlen, device=q.device)
+        inside = cells < view.k.cu_seqlens.diff()[:, None]  # (B, L)
+        rows = F.scaled_dot_product_attention(
+            _pad(q, view.q), _pad(k, view.k), _pad(v, view.k), inside[:, None, None], dropout
+        )  # (B, H, L, D)
+        return _unpad(rows, view.q)
+
+
+class VarLen:
+    """torch's flash attention over packed sequences: on a GPU, in half precision."""
+
+    def supports(self, q: Tensor, view: View, dropout: float) -> bool:
+        """Tell whether it can run; it knows no dropout."""
+        half = q.dtype in (torch.float16, torch.bfloat16)
+        return q.device.type == "cuda" and half and not dropout and q.shape[-1] <= 256
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
+        """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
+        return varlen_attn(
+            q, k, v, view.q.cu_seqlens, view.k.cu_seqlens, view.q.max_seqlen, view.k.max_seqlen
+        )
+
+
+def _pad(x: Tensor, layout: Layout) -> Tensor:
+    """Lay sequences out as rows: (T, H, D) -> (B, H, L, D)."""
+    cells: Tensor = _Pad.apply(x, layout)  # (B * L, H, D)
+    return cells.unflatten(0, (-1, layout.max_seqlen)).transpose(1, 2)
+
+
+def _unpad(rows: Tensor, layout: Layout) -> Tensor:
+    """Lay rows end to end: (B, H, L, D) -> (T, H, D)."""
+    cells = rows.transpose(1, 2).flatten(0, 1)  # (B * L, H, D)
+    out: Tensor = _Unpad.apply(cells, layout)
+    return out
+
+
+class _Pad(torch.autograd.Function):
+    """Selects the token of each cell; its gradient is that of the token's own cell.
+
+    Cells behind the end of a sequence repeat a token, but carry no gradient: as keys they are
+    hidden, as queries they are thrown away. So nothing needs to be summed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layout: Layout) -> Tensor:
+        ctx.layout = layout
+        return x.index_select(0, layout.pad_index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad.index_select(0, ctx.layout.unpad_index), None
+
+
+class _Unpad(torch.autograd.Function):
+    """Selects the cell of each token; the gradient of the other cells is zero."""
+
+    @staticmethod
+    def forward(ctx: Any, cells: Tensor, layout: Layout) -> Tensor:
+        ctx.layout = layout
+        return cells.index_select(0, layout.unpad_index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        layout: Layout = ctx.layout
+        cells = grad.new_zeros(len(layout.pad_index), *grad.shape[1:])
+        return cells.index_copy_(0, layout.unpad_index, grad), None
+
+
+KERNELS: tuple[Kernel, ...] = (VarLen(), Grouped(), Padded(), Reference())
 """In order of preference: the first that supports the call runs."""
 
 
 def choose(kernels: tuple[Kernel, ...], q: Tensor, view: View, dropout: float) -> Kernel:
     """Pick the first kernel that supports these queries (Q, H, D)."""
-    return next(kernel for kernel in kernels if kernel.supports(q, view, dropout))
+    kernel = next(kernel for kernel in kernels if kernel.supports(q, view, dropout))
+    _announce(type(kernel).__name__, q.device.type, q.dtype)
+    return kernel
+
+
+@cache
+def _announce(name: str, device: str, dtype: torch.dtype) -> None:
+    """Log a choice, once."""
+    log.info("attention by the %s kernel (%s, %s)", name.lower(), device, dtype)
