@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unmask.errors import UserError
-from unmask.text.opening import COMPRESSIONS, blocks, naming, opened
+from unmask.text.opening import COMPRESSIONS, WHOLE, Part, blocks, naming, opened
 
 LONGEST = 1 << 20
 """Bytes of a line that are kept together."""
@@ -31,13 +31,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _REMEDY = "Save the file as UTF-8, or pass --errors replace."
 
 
-def txt(path: str, errors: str) -> Iterator[str | None]:
+def txt(path: str, errors: str, part: Part) -> Iterator[str | None]:
     """Read plain text, where a blank line ends a document."""
-    rest, within = (
-        "",
-        False,
-    )  # the line that is not whole yet; whether parts of it are given already
-    for text in _decoded(path, errors):
+    rest = ""  # the line that is not whole yet
+    within = False  # whether parts of that line are given already
+    for text in _decoded(path, errors, part):
         *lines, rest = (rest + text).split("\n")
         if within and lines and not lines[0].strip():
             del lines[0]  # what is left of a long line is no blank line
@@ -48,17 +46,17 @@ def txt(path: str, errors: str) -> Iterator[str | None]:
             else:
                 yield None
         while _too_long(rest):
-            part, rest = _cut(rest)
+            head, rest = _cut(rest)
             within = True
-            yield part.strip()
+            yield head.strip()
     if rest.strip():
         yield from _parts(rest)
 
 
-def jsonl(path: str, errors: str) -> Iterator[str | None]:
+def jsonl(path: str, errors: str, part: Part) -> Iterator[str | None]:
     """Read JSON lines, where the field `text` of a line is a document."""
-    offset = 0
-    for number, line in enumerate(_lines(path), start=1):
+    offset = part.start
+    for number, line in enumerate(_lines(path, part), start=part.lines + 1):
         where = f"{path}, line {number:,}"
         try:
             row = line.decode("utf-8", errors)
@@ -78,8 +76,9 @@ def jsonl(path: str, errors: str) -> Iterator[str | None]:
             yield from _document(text)
 
 
-def parquet(path: str, errors: str) -> Iterator[str | None]:
+def parquet(path: str, errors: str, part: Part) -> Iterator[str | None]:
     """Read Parquet, where the column `text` of a row is a document."""
+    assert part == WHOLE, "a Parquet file is not cut"
     with naming(path), _seekable(path) as stored:
         table = pq.ParquetFile(stored)
         column = _text_column(table, path)
@@ -103,12 +102,12 @@ def parquet(path: str, errors: str) -> Iterator[str | None]:
                     yield from _document(text)
 
 
-def _decoded(path: str, errors: str) -> Iterator[str]:
+def _decoded(path: str, errors: str, part: Part) -> Iterator[str]:
     """Decode a file block by block, its lines ended by newlines alone."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors)
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
-    offset = 0
-    for block in chain(blocks(path), [b""]):
+    offset = part.start
+    for block in chain(blocks(path, part), [b""]):
         undecided = len(decoder.getstate()[0])
         try:
             text = decoder.decode(block, final=not block)
@@ -121,23 +120,23 @@ def _decoded(path: str, errors: str) -> Iterator[str]:
         yield newlines.decode(text, final=not block)
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def _lines(path: str, part: Part) -> Iterator[bytes]:
     """Split a file into lines. Raises UserError when one is above `LARGEST`."""
-    parts: list[bytes] = []
-    size = number = 0
-    for block in blocks(path):
-        for count, part in enumerate(block.split(b"\n")):
+    pending: list[bytes] = []
+    size, number = 0, part.lines + 1
+    for block in blocks(path, part):
+        for count, line in enumerate(block.split(b"\n")):
             if count:
-                yield b"".join(parts)
-                parts, size, number = [], 0, number + 1
-            parts.append(part)
-            size += len(part)
+                yield b"".join(pending)
+                pending, size, number = [], 0, number + 1
+            pending.append(line)
+            size += len(line)
         if size > LARGEST:
             raise UserError(
-                f"{path}, line {number + 1:,}: the row is above {LARGEST / 1e6:.0f} MB. "
+                f"{path}, line {number:,}: the row is above {LARGEST / 1e6:.0f} MB. "
                 "Split its text into several rows."
             )
-    yield b"".join(parts)
+    yield b"".join(pending)
 
 
 def _text_of(row: str, where: str) -> str:

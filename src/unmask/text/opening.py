@@ -2,10 +2,11 @@
 
 import gzip
 import lzma
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import fsspec
 import pyarrow as pa
@@ -17,6 +18,21 @@ BLOCK = 1 << 20
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
 """Endings of the names of compressed files."""
+
+
+class Part(NamedTuple):
+    """A part of a file that begins and ends between two documents; by default all of it."""
+
+    start: int = 0
+    """Byte where it begins."""
+    stop: int | None = None
+    """Byte where it ends; None for the end of the file."""
+    lines: int = 0
+    """Lines before it."""
+
+
+WHOLE = Part()
+"""All of a file."""
 
 
 @contextmanager
@@ -48,8 +64,12 @@ def opened(path: str) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, stored)
 
 
-def blocks(path: str) -> Iterator[bytes]:
-    """Give the decompressed bytes of a file, a block at a time."""
+def blocks(path: str, part: Part = WHOLE) -> Iterator[bytes]:
+    """Give the decompressed bytes of a file, or of a part of one as stored, a block at a time."""
     with opened(path) as stream:
-        while block := stream.read(BLOCK):
+        if part.start:
+            stream.seek(part.start)
+        left = sys.maxsize if part.stop is None else part.stop - part.start
+        while block := stream.read(min(BLOCK, left)):
+            left -= len(block)
             yield block

@@ -10,7 +10,7 @@ from fsspec.core import url_to_fs
 
 from unmask.errors import UserError
 from unmask.text import formats
-from unmask.text.opening import COMPRESSIONS
+from unmask.text.opening import COMPRESSIONS, WHOLE, Part
 
 FORMATS = {".txt": formats.txt, ".jsonl": formats.jsonl, ".parquet": formats.parquet}
 """The reader for each ending of a name, compression aside."""
@@ -55,8 +55,8 @@ def expand(texts: Sequence[str]) -> list[TextFile]:
     return [found[path] for path in sorted(found)]
 
 
-def read(file: TextFile, errors: str = "strict") -> Iterator[Piece]:
-    """Give the pieces of a file in order; an empty file has none.
+def read(file: TextFile, errors: str = "strict", part: Part = WHOLE) -> Iterator[Piece]:
+    """Give the pieces of a file, or of a part of it, in order; an empty file has none.
 
     In `.txt` a blank line ends a document and a line is a paragraph; in the others the field `text`
     of a row is a document and its lines are paragraphs. With `errors` "strict" bytes that are not
@@ -66,7 +66,7 @@ def read(file: TextFile, errors: str = "strict") -> Iterator[Piece]:
     if file.size == 0:
         return
     paragraph: str | None = None
-    for following in FORMATS[_format(file.path)](file.path, errors):
+    for following in FORMATS[form(file.path)](file.path, errors, part):
         if paragraph is not None:
             yield _piece(paragraph, ends_document=following is None)
         paragraph = following
@@ -78,7 +78,7 @@ def _piece(text: str, ends_document: bool) -> Piece:
     return Piece(text, len(text) if text.isascii() else len(text.encode()), ends_document)
 
 
-def _format(path: str) -> str:
+def form(path: str) -> str:
     """Give the ending of a name, compression aside: `.txt` for `a.txt.gz`."""
     for compression in COMPRESSIONS:
         path = path.removesuffix(compression)
@@ -96,7 +96,7 @@ def _find(text: str) -> Iterator[TextFile]:
         shown = system.unstrip_protocol(name) if remote else _shown(name)
         if info["size"] is None:
             raise UserError(f"{shown}: the server does not tell its size. Download it first.")
-        if _format(name) not in FORMATS:
+        if form(name) not in FORMATS:
             raise UserError(f"{shown}: not of a format that is read. Name files of {READABLE}.")
         return TextFile(shown, info["size"])
 
@@ -106,7 +106,7 @@ def _find(text: str) -> Iterator[TextFile]:
             if info["type"] == "directory":
                 for below, inside in system.find(name, detail=True).items():
                     hidden = any(part.startswith(".") for part in _below(below, name))
-                    if _format(below) in FORMATS and not hidden:
+                    if form(below) in FORMATS and not hidden:
                         yield file(below, inside)
             else:
                 yield file(name, info)

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 from tokenizers import trainers
 from tokenizers.normalizers import Normalizer
 
+from unmask import console
 from unmask.errors import UserError
 from unmask.text.reading import TextFile, expand, read
 from unmask.text.tokenizer import CONTINUES, LONGEST_WORD, SPECIAL, Tokenizer, build, describe
@@ -51,13 +51,11 @@ def train_tokenizer(options: TokenizerOptions) -> Tokenizer:
     """
     if options.vocab_size < SMALLEST:
         raise UserError(f"--vocab-size {options.vocab_size}: give at least {SMALLEST} entries.")
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    words = console.words()
     files = expand(options.texts)
 
     def batches(doing: str) -> Iterator[list[str]]:
-        shown = track(
-            files, doing, console=console, transient=True, disable=not console.is_terminal
-        )
+        shown = track(files, doing, console=words, transient=True, disable=not words.is_terminal)
         return _batches(shown, sum(file.size for file in files), options.errors)
 
     model = describe(SPECIAL, cased=options.cased)
@@ -82,7 +80,7 @@ def train_tokenizer(options: TokenizerOptions) -> Tokenizer:
     tokenizer.save(options.out)
     less = "" if len(pieces) == options.vocab_size else " (more are not in the text)"
     many = "1 file" if len(files) == 1 else f"{len(files):,} files"
-    console.print(f"{options.out}: {len(pieces):,} entries{less} from {size / 1e6:,.1f} MB, {many}")
+    words.print(f"{options.out}: {len(pieces):,} entries{less} from {size / 1e6:,.1f} MB, {many}")
     return tokenizer
 
 
