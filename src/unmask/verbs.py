@@ -101,7 +101,7 @@ class PretrainOptions:
     out: Path = field(kw_only=True)
     """Folder of the run. Started again with the same folder, a run goes on where it was."""
     recipe: str = field(default="bert-mini", kw_only=True)
-    """bert-tiny, -mini, -small, -medium, -base or -large; with -faithful behind it, as the paper."""
+    """bert-tiny, -mini, -small, -medium, -base or -large; the paper's form with -faithful added."""
     model: str | None = field(default=None, kw_only=True)
     """Checkpoint to go on from: a folder or a hub id. Random weights when absent."""
     heldout: str | None = field(default=None, kw_only=True)
