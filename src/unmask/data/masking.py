@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer
 
 HIDDEN, REPLACED = 0.8, 0.1
@@ -23,6 +24,13 @@ class Masking:
     """Share of the ordinary tokens of each sequence that is chosen."""
     whole_word: bool = False
     """Choose all pieces of a word or none."""
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        if not 0 < self.probability <= 1:
+            raise UserError(
+                f"masking.probability is {self.probability}; it must be above 0 and at most 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,13 @@
 T tokens laid end to end, B sequences.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+LOOKAHEAD = 64
+"""How many sequences a batch looks at to fill the room that is left in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +37,35 @@ def runs(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.repeat(starts - (ends - sizes), sizes) + np.arange(total)
 
 
-def cut(sizes: np.ndarray, tokens: int, sequences: int | None = None) -> np.ndarray:
-    """Cut a series of sequences into batches: each takes what still fits, in the given order.
+def cut(
+    sizes: np.ndarray,
+    left: np.ndarray,
+    tokens: int,
+    sequences: int | None = None,
+    final: bool = False,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cut a series of sequences into batches; yields each with the sequences that are left.
 
-    sizes: (n,) tokens of each sequence, none above `tokens`, the budget of a batch; sequences: how
-    many it may hold at most. Returns (batches + 1,) int64, where each batch starts and the last one
-    ends. Behind that is a rest that might grow if there were more sequences. A batch depends on
-    nothing but the sequences from its first one on.
+    A batch takes sequences in their order as long as they fit, then, of the next `LOOKAHEAD` ones,
+    each that fits into the room left over. It always takes the first one, so none waits for ever.
+
+    sizes: (n,) tokens of each sequence, none above `tokens`, the budget of a batch; left: those not
+    in a batch yet, ascending; sequences: how many a batch may hold at most. A batch depends on
+    nothing but the sequences that it considers: it ends before one that would look beyond the
+    series, unless that is `final`.
     """
-    ends = np.cumsum(sizes, dtype=np.int64)
-    stops = np.searchsorted(ends, ends - sizes + tokens, side="right")  # (n,), if one starts here
-    if sequences is not None:
-        stops = np.minimum(stops, np.arange(len(sizes)) + sequences)
-    stop_of, bounds = stops.tolist(), [0]
-    while bounds[-1] < len(stop_of) and stop_of[bounds[-1]] < len(stop_of):
-        bounds.append(stop_of[bounds[-1]])
-    return np.array(bounds)
+    most = sequences or tokens
+    while left.size:
+        ends = np.cumsum(sizes[left], dtype=np.int64)
+        count = min(int(np.searchsorted(ends, tokens, side="right")), most)
+        if count + LOOKAHEAD >= left.size and not final:
+            return
+        chosen, room = list(range(count)), tokens - ends[count - 1]
+        near, at = sizes[left[count : count + LOOKAHEAD]], 0
+        while len(chosen) < most and (fitting := np.flatnonzero(near[at:] <= room)).size:
+            at += int(fitting[0])
+            chosen.append(count + at)
+            room -= near[at]
+            at += 1
+        batch, left = left[chosen], np.delete(left, chosen)
+        yield batch, left

@@ -10,6 +10,7 @@ from unmask.data.draws import address
 from unmask.data.examples import Plan, blocks, reached
 from unmask.data.packing import runs
 from unmask.data.store import Store
+from unmask.errors import UserError
 
 
 def plan_singles(
@@ -17,8 +18,10 @@ def plan_singles(
 ) -> Plan:
     """Plan `[CLS] sentences [SEP]` of at most `length` tokens; only their order has chance in it.
 
-    A sentence that is longer alone is cut into parts.
+    A sentence that is longer alone is cut into parts. Raises UserError when there is no document.
     """
+    if not len(documents):
+        raise UserError(f"{store.path}: there are no documents to train on. Hold out fewer.")
     longest = length - 2
     starts, sizes = [], []
     for sentences in blocks(store, documents, address(seed, epoch)):

@@ -5,7 +5,7 @@ n sequences of a window, which is read ahead and cut into batches; B sequences o
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from unmask.data.packing import Packed, cut
 from unmask.data.store import Shards, Store
 from unmask.errors import UserError
 
+SHORTEST = 5
+"""Least length of a sequence: `[CLS] a [SEP] b [SEP]`."""
 _WINDOW = 4096  # sequences that are looked at together, a trade of overhead for memory
 _EXAMPLES, _MIXTURE, _BATCH = range(3)  # what the random numbers of a stream are for
 
@@ -72,7 +74,12 @@ class Stream:
     """Most sequences of a batch, where they are counted too."""
 
     def __post_init__(self) -> None:
-        """Refuse a budget that cannot hold a sequence."""
+        """Refuse sequences that cannot hold two texts, and batches that cannot hold a sequence."""
+        if self.length < SHORTEST:
+            raise UserError(
+                f"a sequence of {self.length} tokens cannot hold two texts and the special tokens. "
+                f"Allow at least {SHORTEST}."
+            )
         if self.tokens < self.length:
             raise UserError(
                 f"a batch of {self.tokens} tokens cannot hold a sequence of {self.length}. "
@@ -97,13 +104,13 @@ class Stream:
         For held-out text. The sources follow each other, and the states are empty.
         """
         plan = _join([reader.plan(0) for reader in self._readers()])
-        bounds = cut(plan.lengths, self.tokens, self.sequences).tolist()
-        shards = self._shards()
-        for number, (first, last) in enumerate(pairwise([*bounds, len(plan)])):
-            yield self._step(shards, _Batch(plan.take(slice(first, last)), number, {}), {})
+        left, shards = np.arange(len(plan)), self._shards()
+        batches = cut(plan.lengths, left, self.tokens, self.sequences, final=True)
+        for number, (rows, _) in enumerate(batches):
+            yield self._step(shards, _Batch(plan.take(rows), number, {}), {})
 
     def _start(self) -> dict[str, Any]:
-        return {"batch": 0, "sequence": 0, "places": [[0, 0] for _ in self.sources]}
+        return {"batch": 0, "sequence": 0, "ahead": [], "places": [[0, 0] for _ in self.sources]}
 
     def _shards(self) -> Shards:
         """Address the tokens of all stores as if they were one."""
@@ -117,26 +124,28 @@ class Stream:
         ]
 
     def _batches(self, state: Mapping[str, Any]) -> Iterator["_Batch"]:
-        """Cut the sequences behind a state into batches, a window at a time."""
+        """Cut the sequences behind a state into batches, a window at a time.
+
+        In a state, `sequence` is the first one not in a batch yet, `places` is where that one and
+        its like stand in their sources, and `ahead` lists those behind it that are in one.
+        """
         readers, size = self._readers(), _WINDOW
         while True:
-            source = self._mixture(state["sequence"], size)
-            plan = _draw(readers, state["places"], source)
-            bounds = cut(plan.lengths, self.tokens, self.sequences)
-            if len(bounds) == 1:  # not even one batch: look further ahead
-                size *= 2
-            for first, last in pairwise(bounds.tolist()):
-                taken = np.bincount(source[first:last], minlength=len(readers)).tolist()
-                number = state["batch"]
+            begin = state
+            source = self._mixture(begin["sequence"], size)
+            plan = _draw(readers, begin["places"], source)
+            unread = np.delete(np.arange(size), begin["ahead"])
+            for rows, left in cut(plan.lengths, unread, self.tokens, self.sequences):
+                first = int(left[0])
                 state = {
-                    "batch": number + 1,
-                    "sequence": state["sequence"] + last - first,
-                    "places": [
-                        reader.advance(place, n)
-                        for reader, place, n in zip(readers, state["places"], taken, strict=True)
-                    ],
+                    "batch": state["batch"] + 1,
+                    "sequence": begin["sequence"] + first,
+                    "ahead": _gaps(left - first),
+                    "places": _advance(readers, begin["places"], source[:first]),
                 }
-                yield _Batch(plan.take(slice(first, last)), number, state)
+                yield _Batch(plan.take(rows), state["batch"] - 1, state)
+            if state is begin:  # not even one batch: look further ahead
+                size *= 2
 
     def _mixture(self, first: int, size: int) -> np.ndarray:
         """Choose the source of `size` sequences, from the one numbered `first` on: (size,)."""
@@ -209,6 +218,23 @@ def _draw(readers: Sequence[_Reader], places: Sequence[Sequence[int]], source: n
     ]
     order = np.argsort(source, kind="stable")  # (n,), where the examples of each reader go
     return _join(parts).take(np.argsort(order, kind="stable"))
+
+
+def _advance(
+    readers: Sequence[_Reader], places: Sequence[Sequence[int]], source: np.ndarray
+) -> list[list[int]]:
+    """Find the places behind some sequences: source: (n,) the reader of each."""
+    counts = np.bincount(source, minlength=len(readers)).tolist()
+    return [
+        reader.advance(place, n) for reader, place, n in zip(readers, places, counts, strict=True)
+    ]
+
+
+def _gaps(ascending: np.ndarray) -> list[int]:
+    """List the whole numbers that a series from 0 on leaves out."""
+    absent = np.ones(ascending[-1] + 1, dtype=bool)
+    absent[ascending] = False
+    return [int(gap) for gap in np.flatnonzero(absent)]
 
 
 def _join(plans: Sequence[Plan]) -> Plan:
