@@ -92,13 +92,14 @@ def test_a_bad_file_is_named(tmp_path: Path, name: str, data: bytes | None, part
         ('{"text": 3}', "line 2: text is 3, not a text"),
         ("[1]", "line 2: not a JSON object"),
         ("{", "line 2: not JSON"),
+        ('{"text": "half of \\ud83d"}', "line 2: not JSON in Unicode"),
     ],
 )
 def test_a_bad_row_says_so_and_the_next_is_read(tmp_path: Path, line: str, part: str) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "one"}\n' + line + '\n{"text": "three"}\n')
+    path.write_text('{"text": "one"}\n' + line + '\n{"text": "\\ud83d\\ude00"}\n')
     one, bad, three = read_rows(str(path))
-    assert (one.text("text"), three.text("text")) == ("one", "three")
+    assert (one.text("text"), three.text("text")) == ("one", "😀")
     with pytest.raises(UserError) as caught:
         bad.text("text")
     assert part in str(caught.value)

@@ -126,8 +126,10 @@ def _jsonl(lines: _Lines) -> Iterator[Row]:
             continue
         try:
             fields = json.loads(line)
+            if "\\ud" in line.lower():  # halves of characters, which JSON can hold one by one
+                json.dumps(fields, ensure_ascii=False).encode()
         except ValueError as error:
-            yield lines.row({}, f"not JSON ({error})")
+            yield lines.row({}, f"not JSON in Unicode ({error})")
             continue
         if isinstance(fields, dict):
             yield lines.row(fields)
