@@ -119,12 +119,13 @@ def finish(
     vocab_size: int,
     settings: Mapping[str, Any] | None = None,
     text: str | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Store:
     """Make a store of finished shards, in their order; the manifest is written last.
 
     `tokenizer` is the folder that is copied into the store, `text` a hash of the text (where there
-    is none, the ids stand for it), `settings` whatever else determined the ids. Raises UserError
-    when the shards hold no text at all.
+    is none, the ids stand for it), `settings` whatever else determined the ids, `about` what else
+    the manifest is to say. Raises UserError when the shards hold no text at all.
     """
     shards = [shard for shard in shards if shard.documents]
     if not shards:
@@ -142,6 +143,7 @@ def finish(
     content = text or [files[f"{shard.name}/tokens.npy"]["sha256"] for shard in shards]
     identity = [FORMAT, content, tokenizer_fingerprint, dict(settings or {})]
     manifest = {
+        **(about or {}),
         "format": FORMAT,
         "documents": sum(shard.documents for shard in shards),
         "sentences": sum(shard.sentences for shard in shards),
