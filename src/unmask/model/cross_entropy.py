@@ -43,7 +43,9 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor
         return cross_entropy(F.linear(x, weight, bias), labels)
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    total, correct = _LinearCrossEntropy.apply(x.to(dtype), weight, bias, labels)
+    total, correct = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        x.to(dtype), weight, bias, labels
+    )
     return Part(total, correct)
 
 
@@ -58,7 +60,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         logits = torch.addmm(bias.to(x.dtype), x, narrow.mT)  # (M, V)
         total = x.new_zeros((), dtype=torch.float32)
         correct = labels.new_zeros(())
-        for rows, target in zip(logits.split(ROWS), labels.split(ROWS), strict=True):
+        for rows, target in zip(torch.split(logits, ROWS), torch.split(labels, ROWS), strict=True):
             counts = (target >= 0)[:, None]  # (R, 1)
             target = target.clamp(min=0)[:, None]
             shares = rows.softmax(-1, dtype=torch.float32)  # (R, V)

@@ -1,11 +1,11 @@
 """Attention on the CPU: batched products over groups of sequences of equal length.
 
-Where many sequences have one length, their queries and keys are batches of matrices as they lie,
-and attention is two batched products with a softmax between them: no mask, no padding. The few
-sequences that share their length with no others are padded into one last group. It has its own
-backward pass, which reads the softmax that the forward pass kept.
+Where neighbouring sequences have one length, their queries and keys are batches of matrices as
+they lie, and attention is two batched products with a softmax between them: no mask, no padding.
+Sequences that share their length with too few neighbours are padded into one last group. The
+backward pass reads the softmax that the forward pass kept.
 
-T tokens, B sequences, n sequences of a group, L their length, H heads, D width of a head.
+T tokens, n sequences of a group, L their length, H heads, D width of a head.
 """
 
 import math
@@ -25,145 +25,153 @@ ENOUGH = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Sequences that are multiplied together."""
+class Run:
+    """Neighbours of equal length."""
 
+    start: int
+    """Their first token."""
     count: int
     """n."""
     length: int
     """L."""
-    start: int
-    """The first token, where the sequences stand together and have one length."""
-    cells: Tensor | None = None
-    """(n * L,) the token behind each cell, where they do not."""
-    empty: Tensor | None = None
+
+    def stack(self, x: Tensor) -> Tensor:
+        """Lay the group's tokens out as matrices: (T, H, D) -> (n * H, L, D)."""
+        return _heads_first(x.narrow(0, self.start, self.count * self.length), self.length)
+
+    def spread(self, x: Tensor, out: Tensor) -> None:
+        """Put matrices (n * H, L, D) back to their tokens in `out` (T, H, D)."""
+        rows = out.narrow(0, self.start, self.count * self.length)  # (n * L, H, D)
+        rows.view(self.count, self.length, *out.shape[1:]).copy_(_tokens_first(x, self.count))
+
+    def hidden(self, x: Tensor) -> Tensor | None:
+        """Give what is added to the logits of matrices x: nothing."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Sequences of several lengths, padded with zeros."""
+
+    tokens: Tensor
+    """The group's tokens, and"""
+    cells: Tensor
+    """the cell of each in the padded form."""
+    empty: Tensor
     """(n, L) bool, the cells behind the end of a sequence."""
-    tokens: Tensor | None = None
-    """The tokens of the group, and"""
-    places: Tensor | None = None
-    """the cell of each."""
 
-    def heads_first(self, x: Tensor) -> Tensor:
-        """Lay tokens out as matrices: (T, H, D) -> (n * H, L, D)."""
-        if self.cells is None:
-            rows = x.narrow(0, self.start, self.count * self.length)
-        else:
-            rows = x.index_select(0, self.cells)
-        shape = (self.count, self.length, *x.shape[1:])
-        return rows.view(shape).transpose(1, 2).reshape(-1, self.length, x.shape[2])
+    def stack(self, x: Tensor) -> Tensor:
+        """Lay the group's tokens out as matrices: (T, H, D) -> (n * H, L, D)."""
+        rows = x.new_zeros(self.empty.numel(), *x.shape[1:])  # (n * L, H, D)
+        rows.index_copy_(0, self.cells, x.index_select(0, self.tokens))
+        return _heads_first(rows, self.empty.shape[1])
 
-    def tokens_first(self, x: Tensor, out: Tensor) -> None:
-        """Put matrices back to their tokens: (n * H, L, D) into `out` (T, H, D)."""
-        rows = x.view(self.count, -1, *x.shape[1:]).transpose(1, 2)  # (n, L, H, D)
-        if self.cells is None:
-            size = self.count * self.length
-            out.narrow(0, self.start, size).view(rows.shape).copy_(rows)
-        else:
-            out[self.tokens] = rows.reshape(-1, *out.shape[1:]).index_select(0, self.places)
+    def spread(self, x: Tensor, out: Tensor) -> None:
+        """Put matrices (n * H, L, D) back to their tokens in `out` (T, H, D)."""
+        rows = _tokens_first(x, len(self.empty)).flatten(0, 1)  # (n * L, H, D)
+        out.index_copy_(0, self.tokens, rows.index_select(0, self.cells))
+
+    def hidden(self, x: Tensor) -> Tensor | None:
+        """Give what is added to the logits of matrices x to hide empty keys: (n * H, 1, L)."""
+        bias = torch.zeros_like(self.empty, dtype=x.dtype).masked_fill_(self.empty, -math.inf)
+        return bias.repeat_interleave(len(x) // len(bias), 0)[:, None]
+
+
+def _heads_first(rows: Tensor, length: int) -> Tensor:
+    matrices = rows.view(-1, length, *rows.shape[1:]).transpose(1, 2)  # (n, H, L, D)
+    return matrices.reshape(-1, length, rows.shape[-1])  # (n * H, L, D)
+
+
+def _tokens_first(x: Tensor, count: int) -> Tensor:
+    return x.view(count, -1, *x.shape[1:]).transpose(1, 2)  # (n * H, L, D) -> (n, L, H, D)
 
 
 @lru_cache(maxsize=16)
-def groups(lengths: tuple[int, ...]) -> tuple[Group, ...]:
+def groups(lengths: tuple[int, ...]) -> tuple[Run | Ragged, ...]:
     """Divide sequences of these lengths, laid end to end, into groups."""
-    found, rest = [], []
+    found: list[Run | Ragged] = []
+    rest: list[tuple[int, int]] = []
     start = 0
     for length, same in groupby(lengths):
         count = len(list(same))
         if count >= ENOUGH:
-            found.append(Group(count, length, start))
+            found.append(Run(start, count, length))
         else:
             rest += [(start + i * length, length) for i in range(count)]
         start += count * length
     if rest:
-        found.append(_padded(rest))
+        found.append(_ragged(rest))
     return tuple(found)
 
 
-def _padded(rest: list[tuple[int, int]]) -> Group:
+def _ragged(sequences: list[tuple[int, int]]) -> Ragged:
     """Make a group of sequences given as (first token, length)."""
-    starts, lengths = torch.tensor(rest).T  # (n,), (n,)
-    longest = int(lengths.max())
-    place = torch.arange(longest)
-    empty = place >= lengths[:, None]  # (n, L)
-    cells = torch.where(empty, starts[:, None], starts[:, None] + place).flatten()  # (n * L,)
-    places = (~empty).flatten().nonzero().flatten()
-    return Group(len(rest), longest, 0, cells, empty, cells[places], places)
+    starts, lengths = torch.tensor(sequences).T  # (n,), (n,)
+    places = torch.arange(int(lengths.max()))
+    empty = places >= lengths[:, None]  # (n, L)
+    tokens = (starts[:, None] + places)[~empty]
+    return Ragged(tokens, (~empty).flatten().nonzero().flatten(), empty)
 
 
 class Grouped:
-    """The kernel."""
+    """The kernel: self-attention on the CPU."""
 
     def supports(self, q: Tensor, view: View, dropout: float) -> bool:
-        """Tell whether it can run: for self-attention on the CPU."""
+        """Tell whether it can run on queries (Q, H, D)."""
         return q.device.type == "cpu" and view.q is view.k
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
         """Attend: q, k and v (T, H, D) -> (T, H, D)."""
-        out: Tensor = _Attend.apply(q, k, v, groups(view.q.lengths), dropout)
+        out: Tensor = _Attend.apply(  # type: ignore[no-untyped-call]
+            q, k, v, groups(view.q.lengths), dropout
+        )
         return out
 
 
 class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: tuple[Group, ...], dropout: float
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: tuple[Run | Ragged, ...], dropout: float
     ) -> Tensor:
         out = torch.empty_like(q)
-        ctx.plan, ctx.scale, ctx.kept = plan, 1 / math.sqrt(q.shape[-1]), 1 - dropout
+        ctx.plan, ctx.scale, ctx.dropout = plan, 1 / math.sqrt(q.shape[-1]), dropout
         saved: list[Tensor] = []
         for group in plan:
-            qs, ks, vs = (group.heads_first(x) for x in (q, k, v))  # (n * H, L, D)
-            logits = torch.baddbmm(
-                _bias(group, qs),
-                qs,
-                ks.mT,
-                alpha=ctx.scale,
-                beta=1 if group.empty is not None else 0,
-            )
+            qs, ks, vs = group.stack(q), group.stack(k), group.stack(v)  # (n * H, L, D)
+            logits = _product(qs, ks.mT, ctx.scale, group.hidden(qs))
             weights = logits.softmax(-1)  # (n * H, L, L)
             saved += [qs, ks, vs, weights]
             if dropout:
-                keep = torch.empty_like(weights).bernoulli_(ctx.kept).div_(ctx.kept)
+                keep = torch.empty_like(weights).bernoulli_(1 - dropout).div_(1 - dropout)
                 saved.append(keep)
                 weights = weights * keep
-            group.tokens_first(weights @ vs, out)
+            group.spread(weights @ vs, out)
         ctx.save_for_backward(*saved)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grads = [torch.empty_like(grad, memory_format=torch.contiguous_format) for _ in range(3)]
+        to_q, to_k, to_v = (torch.empty(grad.shape, dtype=grad.dtype) for _ in range(3))
         saved = iter(ctx.saved_tensors)
         for group in ctx.plan:
             qs, ks, vs, weights = (next(saved) for _ in range(4))
-            keep = next(saved) if ctx.kept < 1 else None
-            out = group.heads_first(grad)  # (n * H, L, D)
-            if group.empty is not None:
-                h = out.shape[0] // group.count
-                out.view(group.count, h, *out.shape[1:]).masked_fill_(
-                    group.empty[:, None, :, None], 0
-                )
-            slope = out @ vs.mT  # of the weights, (n * H, L, L)
-            dropped = weights
-            if keep is not None:
-                slope *= keep
-                dropped = weights * keep
-            group.tokens_first(dropped.mT @ out, grads[2])
-            slope = torch.ops.aten._softmax_backward_data(slope, weights, -1, weights.dtype)
-            group.tokens_first(
-                torch.baddbmm(slope.new_zeros(()), slope, ks, alpha=ctx.scale, beta=0), grads[0]
-            )
-            group.tokens_first(
-                torch.baddbmm(slope.new_zeros(()), slope.mT, qs, alpha=ctx.scale, beta=0), grads[1]
-            )
-        return *grads, None, None
+            slopes = group.stack(grad)  # of the output, (n * H, L, D)
+            to_weights = slopes @ vs.mT  # (n * H, L, L)
+            if ctx.dropout:
+                keep = next(saved)
+                to_weights *= keep
+                group.spread((weights * keep).mT @ slopes, to_v)
+            else:
+                group.spread(weights.mT @ slopes, to_v)
+            to_logits = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
+            group.spread(_product(to_logits, ks, ctx.scale), to_q)
+            group.spread(_product(to_logits.mT, qs, ctx.scale), to_k)
+        return to_q, to_k, to_v, None, None
 
 
-def _bias(group: Group, q: Tensor) -> Tensor:
-    """Give what hides empty cells, to be added to the logits: () or (n * H, 1, L)."""
-    zero = q.new_zeros(())
-    if group.empty is None:
-        return zero
-    hidden = q.new_zeros(group.empty.shape).masked_fill_(group.empty, float("-inf"))  # (n, L)
-    return hidden.repeat_interleave(q.shape[0] // group.count, 0)[:, None]  # (n * H, 1, L)
+def _product(a: Tensor, b: Tensor, scale: float, added: Tensor | None = None) -> Tensor:
+    """Multiply batches of matrices, scaled, and add to that."""
+    if added is None:
+        return torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=scale)
+    return torch.baddbmm(added, a, b, alpha=scale)

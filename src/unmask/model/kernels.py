@@ -72,27 +72,35 @@ class VarLen:
     """torch's flash attention over packed sequences: on a GPU, in half precision."""
 
     def supports(self, q: Tensor, view: View, dropout: float) -> bool:
-        """Tell whether it can run; it knows no dropout."""
-        half = q.dtype in (torch.float16, torch.bfloat16)
-        return q.device.type == "cuda" and half and not dropout and q.shape[-1] <= 256
+        """Tell whether it can run on queries (Q, H, D); it knows no dropout."""
+        return (
+            q.device.type == "cuda"
+            and q.dtype in (torch.float16, torch.bfloat16)
+            and torch.cuda.get_device_capability(q.device) >= (8, 0)
+            and q.shape[-1] % 8 == 0
+            and q.shape[-1] <= 256
+            and not dropout
+        )
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
         """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
-        return varlen_attn(
+        out = varlen_attn(
             q, k, v, view.q.cu_seqlens, view.k.cu_seqlens, view.q.max_seqlen, view.k.max_seqlen
         )
+        assert isinstance(out, Tensor), "a tuple comes only where more was asked for"
+        return out
 
 
 def _pad(x: Tensor, layout: Layout) -> Tensor:
     """Lay sequences out as rows: (T, H, D) -> (B, H, L, D)."""
-    cells: Tensor = _Pad.apply(x, layout)  # (B * L, H, D)
-    return cells.unflatten(0, (-1, layout.max_seqlen)).transpose(1, 2)
+    cells: Tensor = _Pad.apply(x, layout)  # type: ignore[no-untyped-call]
+    return cells.view(-1, layout.max_seqlen, *x.shape[1:]).transpose(1, 2)
 
 
 def _unpad(rows: Tensor, layout: Layout) -> Tensor:
     """Lay rows end to end: (B, H, L, D) -> (T, H, D)."""
     cells = rows.transpose(1, 2).flatten(0, 1)  # (B * L, H, D)
-    out: Tensor = _Unpad.apply(cells, layout)
+    out: Tensor = _Unpad.apply(cells, layout)  # type: ignore[no-untyped-call]
     return out
 
 
