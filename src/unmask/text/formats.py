@@ -47,10 +47,10 @@ def txt(path: str, errors: str, part: Part) -> Iterator[str | None]:
                 yield None
         while _too_long(rest):
             head, rest = _cut(rest)
-            within = True
-            yield head.strip()
-    if rest.strip():
-        yield from _parts(rest)
+            if head := head.strip():
+                within = True
+                yield head
+    yield from _parts(rest)
 
 
 def jsonl(path: str, errors: str, part: Part) -> Iterator[str | None]:
@@ -106,7 +106,7 @@ def _decoded(path: str, errors: str, part: Part) -> Iterator[str]:
     """Decode a file block by block, its lines ended by newlines alone."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors)
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
-    offset = part.start
+    offset, begun = part.start, part.start > 0
     for block in chain(blocks(path, part), [b""]):
         undecided = len(decoder.getstate()[0])
         try:
@@ -114,8 +114,8 @@ def _decoded(path: str, errors: str, part: Part) -> Iterator[str]:
         except UnicodeDecodeError as error:
             place = f"{path}, byte {offset - undecided + error.start:,}"
             raise _undecodable(place, error) from error
-        if offset == 0:
-            text = text.removeprefix("\ufeff")
+        if text and not begun:
+            text, begun = text.removeprefix("\ufeff"), True
         offset += len(block)
         yield newlines.decode(text, final=not block)
 
@@ -131,11 +131,11 @@ def _lines(path: str, part: Part) -> Iterator[bytes]:
                 pending, size, number = [], 0, number + 1
             pending.append(line)
             size += len(line)
-        if size > LARGEST:
-            raise UserError(
-                f"{path}, line {number:,}: the row is above {LARGEST / 1e6:.0f} MB. "
-                "Split its text into several rows."
-            )
+            if size > LARGEST:
+                raise UserError(
+                    f"{path}, line {number:,}: the row is above {LARGEST / 1e6:.0f} MB. "
+                    "Split its text into several rows."
+                )
     yield b"".join(pending)
 
 
@@ -197,11 +197,13 @@ def _document(text: str) -> Iterator[str | None]:
 
 
 def _parts(line: str) -> Iterator[str]:
-    """Cut a line where it is too long, without white space around the parts."""
+    """Cut a line where it is too long: parts without white space around them, none empty."""
     while _too_long(line):
-        part, line = _cut(line)
-        yield part.strip()
-    yield line.strip()
+        head, line = _cut(line)
+        if head := head.strip():
+            yield head
+    if line := line.strip():
+        yield line
 
 
 def _too_long(line: str) -> bool:

@@ -86,10 +86,12 @@ def form(path: str) -> str:
 
 
 def _find(text: str) -> Iterator[TextFile]:
+    """Find the files that one path, folder, glob or URL names."""
     try:
         system, path = url_to_fs(text)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"{text}: cannot be opened ({error}).") from error
+        named = {path: system.info(path)} if system.exists(path) else system.glob(path, detail=True)
+    except (ImportError, OSError, ValueError) as error:
+        raise UserError(f"{text}: cannot be looked up ({error}). Check the path.") from error
     remote = "://" in text
 
     def file(name: str, info: dict[str, Any]) -> TextFile:
@@ -100,18 +102,14 @@ def _find(text: str) -> Iterator[TextFile]:
             raise UserError(f"{shown}: not of a format that is read. Name files of {READABLE}.")
         return TextFile(shown, info["size"])
 
-    try:
-        named = {path: system.info(path)} if system.exists(path) else system.glob(path, detail=True)
-        for name, info in named.items():
-            if info["type"] == "directory":
-                for below, inside in system.find(name, detail=True).items():
-                    hidden = any(part.startswith(".") for part in _below(below, name))
-                    if form(below) in FORMATS and not hidden:
-                        yield file(below, inside)
-            else:
-                yield file(name, info)
-    except OSError as error:
-        raise UserError(f"{text}: cannot be looked up ({error}). Check the path.") from error
+    for name, info in named.items():
+        if info["type"] != "directory":
+            yield file(name, info)
+            continue
+        for below, inside in system.find(name, detail=True).items():
+            hidden = any(part.startswith(".") for part in _below(below, name))
+            if form(below) in FORMATS and not hidden:
+                yield file(below, inside)
 
 
 def _below(path: str, folder: str) -> tuple[str, ...]:
