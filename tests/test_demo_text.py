@@ -21,16 +21,18 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A standard library of three files, and one beside it that is not its own."""
     monkeypatch.setattr(python_documentation, "_LEAST_CHARACTERS", 1)
     files = {
-        "pydoc_data/topics.py": 'topics = {"if": "The if statement chooses.\\n", "of": "x = 1\\n"}',
+        "pydoc_data/topics.py": (
+            'topics = {"if": """The if statement chooses.\n\nIt may have an else.""", "of": "x = 1"}\n'
+        ),
         "json/tool.py": (
             'raise RuntimeError("imported")\n'
             'def dump():\n    """Write an object to a file.\n\n    Said in both of them.\n    """\n'
             'class Tool:\n    "Reads JSON and prints it."\n    def run(self):\n'
             '        "Said in both of them."\n'
         ),
-        "abc.py": '"Abstract base classes are defined here."\n',
-        "site-packages/numpy.py": '"This is not the standard library."\n',
-        "test/test_abc.py": '"This tests the standard library."\n',
+        "abc.py": '"This paragraph is alone here."\n',
+        "site-packages/numpy.py": '"""This is not the standard library.\n\nIt is from elsewhere."""\n',
+        "test/test_abc.py": '"""This tests the standard library.\n\nIt is no text to read."""\n',
     }
     for name, source in files.items():
         path = tmp_path / name
@@ -41,9 +43,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_modules_and_topics_are_documents_and_nothing_is_run(small: Path) -> None:
     assert documents(small) == [
-        ["Abstract base classes are defined here."],
         ["Write an object to a file.", "Said in both of them.", "Reads JSON and prints it."],
-        ["The if statement chooses."],
+        ["The if statement chooses.", "It may have an else."],
     ]
 
 

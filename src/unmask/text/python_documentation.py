@@ -44,7 +44,7 @@ def documents(library: Path | None = None) -> list[list[str]]:
             read = dict.fromkeys(text for raw in raws for text in paragraphs(raw))
             new = [text for text in read if text not in seen]
             seen.update(new)
-            if new:
+            if len(new) > 1:  # in a single one nothing follows anything
                 found.append(new)
     if sum(map(len, seen)) < _LEAST_CHARACTERS:
         raise UserError(
