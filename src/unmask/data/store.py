@@ -49,10 +49,10 @@ class Shards:
             return np.asarray(self.arrays[0][index], dtype=np.int64)
         shard = np.searchsorted(self.ends, index, side="right").astype(np.uint16)  # (n,)
         order = np.argsort(shard, kind="stable")
-        present, first = np.unique(shard[order], return_index=True)
+        present, counts = np.unique(shard, return_counts=True)
         ids = np.empty(index.size, dtype=np.int64)
-        for k, rows in zip(present.tolist(), np.split(order, first[1:]), strict=True):
-            tokens = self.arrays[k]
+        for k, count in zip(present.tolist(), counts.tolist(), strict=True):
+            tokens, rows, order = self.arrays[k], order[:count], order[count:]
             ids[rows] = tokens[index[rows] - (self.ends[k] - tokens.size)]
         return ids
 

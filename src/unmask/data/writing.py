@@ -166,25 +166,28 @@ class _ArrayFile:
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
         self.buffer = array("H" if dtype.itemsize == 2 else "I")
         self.count = 0
-        self._dtype = dtype
-        self._file: BinaryIO = path.open("wb")
-        self._header = self._write_header()
+        self._path, self._dtype = path, dtype
+        with path.open("wb") as file:
+            self._header = self._write_header(file)
 
     def flush(self) -> None:
-        self.buffer.tofile(self._file)
+        with self._path.open("ab") as file:  # opened anew: an abandoned writer leaves nothing open
+            self.buffer.tofile(file)
         self.count += len(self.buffer)
         del self.buffer[:]
 
     def close(self) -> None:
-        self._file.seek(0)
-        assert self._write_header() == self._header, "the header leaves room for the count to grow"
-        _close(self._file)
+        with self._path.open("r+b") as file:
+            header = self._write_header(file)
+            assert header == self._header, "the header leaves room for the count to grow"
+            file.flush()
+            os.fsync(file.fileno())
 
-    def _write_header(self) -> int:
+    def _write_header(self, file: BinaryIO) -> int:
         described = np.lib.format.dtype_to_descr(self._dtype)
         header = {"descr": described, "fortran_order": False, "shape": (self.count,)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-        return self._file.tell()
+        np.lib.format.write_array_header_1_0(file, header)
+        return file.tell()
 
 
 def _write_starts(folder: Path, shards: Sequence[ShardInfo], unit: str) -> None:
@@ -234,10 +237,3 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
-
-
-def _close(file: BinaryIO) -> None:
-    """Close a file once its content is on the disk, not merely on its way there."""
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()

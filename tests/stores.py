@@ -1,0 +1,63 @@
+"""Token stores made on the spot, in which every token tells where it stands."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unmask.data.masking import Vocabulary
+from unmask.data.store import Store
+from unmask.data.writing import ShardWriter, finish
+
+Documents = Sequence[Sequence[Sequence[int]]]
+
+FIRST = 5
+"""The ids before it are special, in the order [PAD] [UNK] [CLS] [SEP] [MASK]."""
+
+
+def write(folder: Path, documents: Documents, vocab_size: int = 30_000, shards: int = 1) -> Store:
+    """Write documents of sentences of ids, the same number of documents to each shard."""
+    tokenizer = folder / "made-of"
+    tokenizer.mkdir(parents=True)
+    (tokenizer / "vocab.txt").write_text("[PAD]\n", "utf-8")
+    infos = []
+    for number, part in enumerate(np.array_split(np.arange(len(documents)), shards)):
+        writer = ShardWriter(folder / "store", f"shard-{number:05d}", vocab_size)
+        for index in part:
+            writer.add(documents[index])
+        infos.append(writer.close())
+    return finish(
+        folder / "store",
+        infos,
+        tokenizer=tokenizer,
+        tokenizer_fingerprint="tiny",
+        vocab_size=vocab_size,
+    )
+
+
+def numbered(shape: Sequence[Sequence[int]]) -> list[list[list[int]]]:
+    """Fill documents of sentences of the given sizes with the ids FIRST, FIRST + 1, ..."""
+    ids = iter(range(FIRST, FIRST + sum(map(sum, shape))))
+    return [[[next(ids) for _ in range(size)] for size in sentences] for sentences in shape]
+
+
+def shape(seed: int, documents: int, sentences: int, tokens: int) -> list[list[int]]:
+    """Draw sizes: so many documents of 1 to `sentences` sentences of 1 to `tokens` tokens."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, sentences + 1, documents)
+    return [rng.integers(1, tokens + 1, count).tolist() for count in counts]
+
+
+def vocabulary(size: int = 30_000, continues: Sequence[int] = ()) -> Vocabulary:
+    """Make the vocabulary of these stores; `continues`: the ids of pieces that continue a word."""
+    flags = np.zeros(size, dtype=bool)
+    flags[list(continues)] = True
+    return Vocabulary(cls=2, sep=3, mask=4, special=np.arange(FIRST), continues=flags)
+
+
+def names() -> Iterator[str]:
+    """Name folders that differ, for property tests that share one temporary folder."""
+    number = 0
+    while True:
+        yield f"case-{number}"
+        number += 1
