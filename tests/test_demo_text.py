@@ -22,7 +22,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(python_documentation, "_LEAST_CHARACTERS", 1)
     files = {
         "pydoc_data/topics.py": (
-            'topics = {"if": """The if statement chooses.\n\nIt may have an else.""", "of": "x = 1"}\n'
+            'topics = {"if": """The if statement chooses.\n\nIt has an else.""", "of": "x = 1"}\n'
         ),
         "json/tool.py": (
             'raise RuntimeError("imported")\n'
@@ -31,7 +31,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             '        "Said in both of them."\n'
         ),
         "abc.py": '"This paragraph is alone here."\n',
-        "site-packages/numpy.py": '"""This is not the standard library.\n\nIt is from elsewhere."""\n',
+        "site-packages/numpy.py": '"""This is not the standard library.\n\nIt is not."""\n',
         "test/test_abc.py": '"""This tests the standard library.\n\nIt is no text to read."""\n',
     }
     for name, source in files.items():
@@ -44,7 +44,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_modules_and_topics_are_documents_and_nothing_is_run(small: Path) -> None:
     assert documents(small) == [
         ["Write an object to a file.", "Said in both of them.", "Reads JSON and prints it."],
-        ["The if statement chooses.", "It may have an else."],
+        ["The if statement chooses.", "It has an else."],
     ]
 
 
