@@ -1,6 +1,7 @@
 """What the machine can do, found out when asked."""
 
 import ctypes
+import sys
 
 import torch
 
@@ -25,6 +26,8 @@ def keep_memory() -> None:
     and the system would fill it with zeros. Call it before the first step; elsewhere than on glibc
     it does nothing.
     """
+    if sys.platform != "linux":
+        return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h

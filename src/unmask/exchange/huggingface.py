@@ -5,7 +5,9 @@ Read from a folder or from the hub, written so that `transformers` opens them.
 
 import json
 import os
-from collections.abc import Mapping
+import pickle
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unmask.contracts import Family
@@ -52,25 +54,28 @@ class Pretrained:
 def read(source: str | Path, head: str | None = None) -> Pretrained:
     """Read a model from a folder or, by its id, from the hub.
 
-    head: which of the family's heads it must have; when absent, the largest that it has all tensors
-    of. The network is in float32 and in evaluation mode. Raises UserError for a model that is not
-    there, not supported or damaged, and for missing, unexpected or misshapen tensors, by name.
+    head: which of the family's heads it must have; when absent, the largest that it has all
+    tensors of. The network is in float32 and in evaluation mode. Raises UserError for a model that
+    is not there, not supported or damaged, and for missing, unexpected or misshapen tensors.
     """
     folder = locate(source)
     config = _json(folder / "config.json")
     family = _family(config, folder)
-    try:
+    if head is not None and head not in family.heads:
+        raise UserError(f"there is no head {head!r}; {family.name} has {', '.join(family.heads)}")
+    with _named(folder / "config.json"):
         spec = family.spec(config)
-    except UserError as error:
-        raise UserError(f"{folder / 'config.json'}: {error}") from error
-    found = _ours(_tensors(folder), family, folder)
+    found = _ours(_tensors(folder), family)
+    heads = {name: _shapes(family, spec, name) for name in family.heads}
     if head is None:
-        head = _largest(found, family, spec)
-    elif head not in family.heads:
-        raise UserError(
-            f"head {head!r} does not exist; {family.name} has {', '.join(family.heads)}"
-        )
-    network = _fill(family, spec, head, found, folder)
+        architectures = config.get("architectures") or []
+        named = [name for name, kind in family.heads.items() if kind.architecture in architectures]
+        head = _head(heads, found, named)
+    with _named(folder):
+        _check(heads[head], set().union(*heads.values()), found, family)
+    with torch.device("meta"):
+        network = family.network(spec, head)
+    network.load_state_dict({name: found[name].float() for name in heads[head]}, assign=True)
     has_tokenizer = any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt"))
     return Pretrained(
         family=family,
@@ -89,16 +94,12 @@ def write(pretrained: Pretrained, folder: str | Path) -> None:
     if pretrained.tokenizer is not None:
         pretrained.tokenizer.save(folder)
     family, head = pretrained.family, pretrained.family.heads[pretrained.head]
-    config = {
-        "architectures": [head.architecture],
-        "dtype": "float32",
-        **family.config(pretrained.spec),
-        **{
-            k: v
-            for k, v in pretrained.config.items()
-            if k not in ("architectures", "torch_dtype", "dtype")
-        },
-    }
+    config: dict[str, Any] = family.config(pretrained.spec)
+    if pretrained.tokenizer is not None:
+        config["pad_token_id"] = pretrained.tokenizer.pad
+    config.update(pretrained.config)
+    config.pop("torch_dtype", None)  # the older name of dtype
+    config.update(architectures=[head.architecture], dtype="float32")
     assert family.spec(config) == pretrained.spec, "the kept settings contradict the structure"
     tensors = {}
     for name, tensor in pretrained.network.state_dict().items():
@@ -106,9 +107,12 @@ def write(pretrained: Pretrained, folder: str | Path) -> None:
         if not head.prefixed:
             theirs = theirs.removeprefix(family.prefix)
         tensors[theirs] = tensor.detach().to("cpu", torch.float32).contiguous()
-    _replace(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
-    _replace(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-    _replace(folder / "README.md", _card(pretrained).encode())
+    with _whole(folder / WEIGHTS) as part:
+        save_file(tensors, part, metadata={"format": "pt"})
+    with _whole(folder / "README.md") as part:
+        part.write_text(_card(pretrained), encoding="utf-8")
+    with _whole(folder / "config.json") as part:
+        part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def locate(source: str | Path) -> Path:
@@ -127,17 +131,25 @@ def locate(source: str | Path) -> Path:
         if not any(found.glob("*.safetensors")):
             snapshot_download(source, allow_patterns=[OLD_WEIGHTS])
         return found
-    except (
-        HFValidationError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        OSError,
-    ) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise UserError(
-            f"{source}: no such folder, and the hub did not give it ({type(error).__name__});"
-            " check the name and the network"
+            f"{source}: no such folder, and the hub cannot be reached: this machine is offline;"
+            " give a folder, or a model that was downloaded before"
         ) from error
+    except (HFValidationError, HfHubHTTPError, OSError) as error:
+        raise UserError(
+            f"{source}: no such folder, and the hub has no such model for you"
+            f" ({type(error).__name__}); check the name"
+        ) from error
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let the user's mistakes be told with the path where they are."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _family(config: Mapping[str, Any], folder: Path) -> Family:
@@ -152,65 +164,80 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
     """Load every tensor of a checkpoint under its own name."""
+    path = next((p for n in (WEIGHTS, INDEX, OLD_WEIGHTS) if (p := folder / n).exists()), None)
+    if path is None:
+        raise UserError(f"{folder}: neither {WEIGHTS} nor {INDEX} nor {OLD_WEIGHTS} is there")
     try:
-        if (folder / WEIGHTS).exists():
-            return load_file(folder / WEIGHTS)
-        if (folder / INDEX).exists():
-            files = sorted(set(_json(folder / INDEX)["weight_map"].values()))
-            return {k: v for file in files for k, v in load_file(folder / file).items()}
-        if (folder / OLD_WEIGHTS).exists():
-            # weights_only: a pickle that a user brings must not run code
-            return dict(torch.load(folder / OLD_WEIGHTS, map_location="cpu", weights_only=True))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise UserError(f"{folder}: the weights cannot be read ({error})") from error
-    raise UserError(f"{folder}: neither {WEIGHTS} nor {INDEX} nor {OLD_WEIGHTS} is there")
+        if path.name == WEIGHTS:
+            return load_file(path)
+        if path.name == INDEX:
+            files = [folder / name for name in sorted(set(_json(path)["weight_map"].values()))]
+            return {name: tensor for file in files for name, tensor in load_file(file).items()}
+        # weights_only: a pickle that a user brings must not run code
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (
+        SafetensorError,
+        OSError,
+        RuntimeError,
+        KeyError,
+        EOFError,
+        pickle.PickleError,
+    ) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"{path}: the weights cannot be read ({type(error).__name__}: {reason}); get them anew"
+        ) from error
 
 
-def _ours(tensors: Mapping[str, Tensor], family: Family, folder: Path) -> dict[str, Tensor]:
-    """Name a checkpoint's tensors as ours; with or without the family's prefix."""
-    found, unexpected = {}, []
+def _ours(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
+    """Name a checkpoint's tensors as ours, where we have a name, and leave out copies of others."""
+    found = {}
     for name, tensor in tensors.items():
         ours = family.names.ours(name) or family.names.ours(family.prefix + name)
-        if name.removeprefix(family.prefix) in family.copies:
-            continue
-        if ours is None:
-            unexpected.append(f"{name} {tuple(tensor.shape)}")
-        else:
-            found[ours] = tensor
-    if unexpected:
-        raise UserError(f"{folder}: unexpected tensors {', '.join(unexpected)}")
+        if name.removeprefix(family.prefix) not in family.copies:
+            found[ours or name] = tensor
     return found
 
 
-def _largest(found: Mapping[str, Tensor], family: Family, spec: Spec) -> str:
-    with torch.device("meta"):
-        for head in family.heads:
-            if family.network(spec, head).state_dict().keys() <= found.keys():
-                return head
-    return list(family.heads)[-1]
-
-
-def _fill(
-    family: Family, spec: Spec, head: str, found: Mapping[str, Tensor], folder: Path
-) -> Network:
-    """Build a network of these tensors; those of other heads are left aside."""
+def _shapes(family: Family, spec: Spec, head: str) -> dict[str, tuple[int, ...]]:
+    """Give the shape of every tensor of a network."""
     with torch.device("meta"):
         network = family.network(spec, head)
-    wanted = network.state_dict()
-    missing = [
-        f"{family.names.theirs(k)} {tuple(v.shape)}" for k, v in wanted.items() if k not in found
-    ]
-    if missing:
-        raise UserError(f"{folder}: missing tensors {', '.join(missing)}")
-    wrong = [
-        f"{family.names.theirs(k)} {tuple(found[k].shape)} instead of {tuple(v.shape)}"
-        for k, v in wanted.items()
-        if found[k].shape != v.shape
-    ]
-    if wrong:
-        raise UserError(f"{folder}: misshapen tensors {', '.join(wrong)}")
-    network.load_state_dict({k: found[k].float() for k in wanted}, assign=True)
-    return network.requires_grad_()
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _head(
+    heads: Mapping[str, Mapping[str, Any]], found: Container[str], named: Sequence[str]
+) -> str:
+    """Find the largest head that all tensors are there of, or else one that the config names."""
+    complete = [head for head, tensors in heads.items() if all(name in found for name in tensors)]
+    if complete and (not named or set(named) & set(complete)):
+        return complete[0]
+    return (named or list(heads))[-1]  # it is not complete, which is an error that tells more
+
+
+def _check(
+    wanted: Mapping[str, tuple[int, ...]],
+    known: Container[str],
+    found: Mapping[str, Tensor],
+    family: Family,
+) -> None:
+    """Compare the tensors of a checkpoint with those that are wanted, and those that are known."""
+    theirs = family.names.theirs
+    complaints = {
+        "missing": [f"{theirs(n)} {shape}" for n, shape in wanted.items() if n not in found],
+        "unexpected": [f"{theirs(n)} {tuple(t.shape)}" for n, t in found.items() if n not in known],
+        "misshapen": [
+            f"{theirs(n)} {tuple(found[n].shape)} instead of {shape}"
+            for n, shape in wanted.items()
+            if n in found and found[n].shape != shape
+        ],
+    }
+    if any(complaints.values()):
+        listed = "; ".join(
+            f"{kind} {', '.join(names)}" for kind, names in complaints.items() if names
+        )
+        raise UserError(f"the tensors do not fit config.json: {listed}")
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -225,10 +252,11 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then put it there in one step."""
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Let a file be written beside its place, then put it there in one step."""
     part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
+    yield part
     os.replace(part, path)
 
 

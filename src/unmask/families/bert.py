@@ -11,6 +11,17 @@ from unmask.model.heads import Head, MaskedLM, Pooler
 from unmask.model.names import Names
 from unmask.model.spec import Activation, Spec
 
+SIZES = {
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "inner": "intermediate_size",
+    "layers": "num_hidden_layers",
+    "pieces": "vocab_size",
+    "positions": "max_position_embeddings",
+    "segments": "type_vocab_size",
+}
+"""Our name of a size -> theirs."""
+
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
@@ -36,20 +47,12 @@ def spec(config: Mapping[str, Any]) -> Spec:
     activation = config.get("hidden_act", "gelu")
     if activation not in ACTIVATIONS:
         raise UserError(f"hidden_act is {activation!r}; there are {', '.join(sorted(ACTIVATIONS))}")
-    try:
-        found = Spec(
-            width=config["hidden_size"],
-            heads=config["num_attention_heads"],
-            inner=config["intermediate_size"],
-            layers=config["num_hidden_layers"],
-            pieces=config["vocab_size"],
-            positions=config.get("max_position_embeddings", 512),
-            segments=config.get("type_vocab_size", 2),
-            activation=ACTIVATIONS[activation],
-            eps=config.get("layer_norm_eps", 1e-12),
-        )
-    except KeyError as error:
-        raise UserError(f"{error} is missing") from error
+    sizes: dict[str, Any] = {ours: config.get(theirs) for ours, theirs in SIZES.items()}
+    for ours, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{SIZES[ours]} is {value!r}; it must be a whole number of at least 1")
+    eps = config.get("layer_norm_eps", 1e-12)
+    found = Spec(**sizes, activation=ACTIVATIONS[activation], eps=eps)
     if found.width % found.heads:
         raise UserError(
             f"hidden_size {found.width} is not a multiple of num_attention_heads {found.heads}"
@@ -61,16 +64,8 @@ def config(spec: Spec) -> dict[str, Any]:
     """Write the structure as a config.json has it."""
     return {
         "model_type": "bert",
-        "hidden_size": spec.width,
-        "num_attention_heads": spec.heads,
-        "intermediate_size": spec.inner,
-        "num_hidden_layers": spec.layers,
-        "vocab_size": spec.pieces,
-        "max_position_embeddings": spec.positions,
-        "type_vocab_size": spec.segments,
-        "hidden_act": next(
-            theirs for theirs, ours in ACTIVATIONS.items() if ours == spec.activation
-        ),
+        **{theirs: getattr(spec, ours) for ours, theirs in SIZES.items()},
+        "hidden_act": next(n for n, ours in ACTIVATIONS.items() if ours == spec.activation),
         "layer_norm_eps": spec.eps,
     }
 

@@ -22,6 +22,8 @@ class Embeddings(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Look up T tokens: -> (T, W)."""
+        longest, limit = tokens.layout.max_seqlen, len(self.position.weight)
+        assert longest <= limit, f"a sequence of {longest} tokens; there are {limit} positions"
         x = self.piece(tokens.ids) + self.position(tokens.layout.positions)
         if tokens.segments is None:
             x = x + self.segment.weight[0]

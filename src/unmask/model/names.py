@@ -15,21 +15,17 @@ class Names:
         assert len(self._ours) == len(self._theirs), "two of our modules share a name of theirs"
 
     def theirs(self, name: str) -> str:
-        """Translate the name of one of our tensors; raises KeyError when the table lacks it."""
-        return _translate(name, self._theirs)
+        """Translate the name of one of our tensors; one that the table lacks stays as it is."""
+        return _translate(name, self._theirs) or name
 
     def ours(self, name: str) -> str | None:
         """Translate the name of a tensor of a checkpoint; None when the table lacks it."""
         module, _, leaf = name.rpartition(".")
-        try:
-            return _translate(f"{module}.{OLD.get(leaf, leaf)}", self._ours)
-        except KeyError:
-            return None
+        return _translate(f"{module}.{OLD.get(leaf, leaf)}", self._ours)
 
 
-def _translate(name: str, table: Mapping[str, str]) -> str:
-    module, _, leaf = name.rpartition(".")
-    parts = module.split(".")
+def _translate(name: str, table: Mapping[str, str]) -> str | None:
+    *parts, leaf = name.split(".")
     number = next((part for part in parts if part.isdigit()), "")
-    pattern = ".".join("*" if part.isdigit() else part for part in parts)
-    return f"{table[pattern].replace('*', number)}.{leaf}"
+    module = table.get(".".join("*" if part.isdigit() else part for part in parts))
+    return None if module is None else f"{module.replace('*', number)}.{leaf}"
