@@ -7,6 +7,7 @@ the program that started it. On standard output it gives its news, a JSON object
 when its standard input does, so that no worker outlives the command that wants its work.
 """
 
+import gc
 import json
 import os
 import signal
@@ -40,7 +41,12 @@ class Local(LocalPipelineExecutor):  # type: ignore[misc]
         then be running still.
         """
         missing = self.get_incomplete_ranks()
-        pool = ProcessPoolExecutor(min(self.workers, len(missing)), get_context("fork"))
+        pool = ProcessPoolExecutor(
+            min(self.workers, len(missing)),
+            get_context("fork"),
+            # Nothing here makes cycles, and looking for them among all remembered words takes long.
+            initializer=gc.disable,
+        )
         for done in as_completed([pool.submit(self._run_for_rank, r, r) for r in missing]):
             done.result()
         pool.shutdown()

@@ -12,6 +12,7 @@ every tokenizer made with the `tokenizers` library: a word of more than 100 char
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +36,9 @@ LONGEST_WORD = 100
 
 REMEMBERED = 200_000
 """Words whose ids are remembered, some tens of megabytes of them."""
+
+_MARK = re.compile(r"([!-/:-@\[-`{-~\u2010-\u2027])")
+"""A punctuation mark that is common: each is a token of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +147,29 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Give the ids of each text, fast: no special tokens, and a literal `[MASK]` is text."""
-        # Tokens never span a space, and most words have come before.
-        words = [text.split(" ") for text in texts]
-        new = list(
-            dict.fromkeys(word for word in chain.from_iterable(words) if word not in self._known)
-        )
+        if any(token["content"] not in SPECIAL for token in self._added):
+            encodings = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
+            return [encoding.ids for encoding in encodings]
+        lines = [text.split(" ") for text in texts]
+        self._learn(set(chain.from_iterable(lines)))
+        known = self._known.__getitem__
+        return [list(chain.from_iterable(map(known, line))) for line in lines]
+
+    def _learn(self, words: set[str]) -> None:
+        """Find the ids of words, each with the marks that it is written with, unless remembered."""
+        # Tokens never span a space or a mark, and most words have come before.
+        new = words.difference(self._known)
         if len(self._known) + len(new) > REMEMBERED:
             self._known.clear()
-            new = list(dict.fromkeys(chain.from_iterable(words)))
-        encodings = self._library.encode_batch_fast(new, add_special_tokens=False)
-        self._known.update(zip(new, [encoding.ids for encoding in encodings], strict=True))
+            new = words
+        cut = {word: _MARK.split(word) for word in new}
+        parts = list(set(chain.from_iterable(cut.values())).difference(self._known))
+        encodings = self._library.encode_batch_fast(parts, add_special_tokens=False)
+        self._known.update(zip(parts, (encoding.ids for encoding in encodings), strict=True))
         known = self._known.__getitem__
-        return [list(chain.from_iterable(map(known, line))) for line in words]
+        for word, its_parts in cut.items():
+            if len(its_parts) > 1:
+                self._known[word] = list(chain.from_iterable(map(known, its_parts)))
 
     def encode(self, text: str, masks: bool = False) -> Encoded:
         """Give a text as tokens; with `masks`, a literal `[MASK]` is the mask token."""
