@@ -5,6 +5,7 @@ paper's. This module imports no torch.
 """
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -124,7 +125,7 @@ def names() -> list[str]:
     return [f"bert-{size}{form}" for size in SIZES for form in ("", "-faithful")]
 
 
-def load_recipe(name: str, file: Path | None = None, sets: list[str] | None = None) -> Recipe:
+def load_recipe(name: str, file: Path | None = None, sets: Sequence[str] = ()) -> Recipe:
     """Read a recipe, with the settings of a TOML file and then `KEY=VALUE` pairs laid over it.
 
     Raises UserError for an unknown recipe, key or value.
@@ -141,7 +142,7 @@ def load_recipe(name: str, file: Path | None = None, sets: list[str] | None = No
     layers = [(f"recipe {name}", tables[0]), (f"recipe {name}", own)]
     if file is not None:
         layers.append((str(file), _read(file)))
-    recipe = config.load(Recipe, layers, sets or [])
+    recipe = config.load(Recipe, layers, sets)
     _check(recipe)
     return recipe
 

@@ -70,7 +70,7 @@ class Session:
         self.folder, self.settings, self.corpus = folder, wanted, corpus
         self.device, self.ranks = device, ranks
         self.dtype = _precision(wanted.recipe, device)
-        self.pretrained = _model(wanted, corpus.tokenizer)
+        self.pretrained = model_of(wanted, corpus.tokenizer)
         self.network = self.pretrained.network.to(device)
         self.network.set_dropout(wanted.recipe.dropout)
         self.network.train()
@@ -212,7 +212,7 @@ class Session:
         return result
 
 
-def _model(wanted: Settings, tokenizer: Tokenizer) -> Pretrained:
+def model_of(wanted: Settings, tokenizer: Tokenizer) -> Pretrained:
     """Draw random weights for the recipe's structure, or read the checkpoint to go on from."""
     head = HEADS[wanted.recipe.data.form]
     if wanted.model is not None:
