@@ -1,0 +1,1 @@
+"""What a model sees, and what it is made of, shown to people."""
