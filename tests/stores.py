@@ -1,18 +1,31 @@
-"""Token stores made on the spot, in which every token tells where it stands."""
+"""Token stores made on the spot, on disk or in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from unmask.data.masking import Vocabulary
-from unmask.data.store import Store
+from unmask.data.store import Shards, Store
 from unmask.data.writing import ShardWriter, finish
 
 Documents = Sequence[Sequence[Sequence[int]]]
 
 FIRST = 5
 """The ids before it are special, in the order [PAD] [UNK] [CLS] [SEP] [MASK]."""
+
+
+def memory(shape: Sequence[Sequence[int]]) -> Store:
+    """Make a store of documents of sentences of the given sizes; token i of it has the id i."""
+    sizes = [size for sentences in shape for size in sentences]
+    return Store(
+        path=Path("memory"),
+        manifest={"tokens": sum(sizes), "documents": len(shape), "sentences": len(sizes)},
+        shards=Shards([np.arange(sum(sizes), dtype=np.uint32)]),
+        sentence_starts=np.cumsum([0, *sizes]),
+        document_starts=np.cumsum([0, *map(len, shape)]),
+        unigrams=np.zeros(0, dtype=np.int64),
+    )
 
 
 def write(folder: Path, documents: Documents, vocab_size: int = 30_000, shards: int = 1) -> Store:
@@ -35,12 +48,6 @@ def write(folder: Path, documents: Documents, vocab_size: int = 30_000, shards: 
     )
 
 
-def numbered(shape: Sequence[Sequence[int]]) -> list[list[list[int]]]:
-    """Fill documents of sentences of the given sizes with the ids FIRST, FIRST + 1, ..."""
-    ids = iter(range(FIRST, FIRST + sum(map(sum, shape))))
-    return [[[next(ids) for _ in range(size)] for size in sentences] for sentences in shape]
-
-
 def shape(seed: int, documents: int, sentences: int, tokens: int) -> list[list[int]]:
     """Draw sizes: so many documents of 1 to `sentences` sentences of 1 to `tokens` tokens."""
     rng = np.random.default_rng(seed)
@@ -53,11 +60,3 @@ def vocabulary(size: int = 30_000, continues: Sequence[int] = ()) -> Vocabulary:
     flags = np.zeros(size, dtype=bool)
     flags[list(continues)] = True
     return Vocabulary(cls=2, sep=3, mask=4, special=np.arange(FIRST), continues=flags)
-
-
-def names() -> Iterator[str]:
-    """Name folders that differ, for property tests that share one temporary folder."""
-    number = 0
-    while True:
-        yield f"case-{number}"
-        number += 1
