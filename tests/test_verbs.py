@@ -1,5 +1,6 @@
 """Verbs from Python: options as arguments, texts where paths are meant."""
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,9 @@ def test_other_values_stay_as_they_are() -> None:
 def test_an_option_that_does_not_exist_is_refused() -> None:
     with pytest.raises(TypeError, match="speed"):
         pretrain(["store"], out=Path("run"), speed=1)
+
+
+def test_help_shows_the_options() -> None:
+    parameters = inspect.signature(pretrain).parameters
+    assert list(parameters)[:3] == ["stores", "out", "recipe"]
+    assert parameters["recipe"].default == "bert-mini"

@@ -16,12 +16,13 @@ from unmask.data.prepare import prepare
 from unmask.predict.model import Filling, Model
 from unmask.text.python_documentation import documents
 from unmask.text.train_tokenizer import train_tokenizer
-from unmask.train.pretrain import PretrainResult, pretrain
+from unmask.train.pretrain import pretrain
+from unmask.train.session import PretrainResult
 from unmask.verbs import DemoOptions, verb
 
 VOCAB_SIZE = 8_000
 RECIPE = "bert-tiny"
-SETTINGS: Sequence[str] = ()
+SETTINGS: Sequence[str] = ("watch.evaluations=8",)
 """What differs from the recipe, as KEY=VALUE."""
 HELD_OUT = "0.05"
 PROBES = (

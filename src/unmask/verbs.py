@@ -4,6 +4,7 @@ No module imported here may import torch: `unmask VERB --help` answers at once.
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ def verb(
             }
             return function(options(*positional, **named))
 
+        call.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
         return call
 
     return decorate
