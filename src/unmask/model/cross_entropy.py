@@ -58,16 +58,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         narrow = weight.to(x.dtype)
         logits = torch.addmm(bias.to(x.dtype), x, narrow.mT)  # (M, V)
-        total = x.new_zeros((), dtype=torch.float32)
-        correct = labels.new_zeros(())
+        exact = torch.promote_types(x.dtype, torch.float32)
+        total = torch.zeros((), dtype=exact, device=x.device)
+        correct = torch.zeros((), dtype=torch.int64, device=x.device)
         for rows, target in zip(torch.split(logits, ROWS), torch.split(labels, ROWS), strict=True):
-            counts = (target >= 0)[:, None]  # (R, 1)
+            counts = (target >= 0)[:, None]  # (R, 1), false for fillers
             target = target.clamp(min=0)[:, None]
-            shares = rows.softmax(-1, dtype=torch.float32)  # (R, V)
-            own = shares.gather(1, target)
-            total -= own.log().masked_fill(~counts, 0).sum()
-            correct += ((own == shares.amax(-1, keepdim=True)) & counts).sum()
-            shares.scatter_(1, target, own - 1)
+            own, highest = rows.gather(1, target), rows.amax(1, keepdim=True)  # (R, 1)
+            shares = rows.softmax(1, dtype=exact)  # (R, V)
+            # The highest share is never so small that its logarithm is infinite.
+            losses = highest.to(exact) - own.to(exact) - shares.amax(1, keepdim=True).log()
+            total += losses.masked_fill(~counts, 0).sum()
+            correct += ((own == highest) & counts).sum()
+            shares.scatter_add_(1, target, shares.new_full(target.shape, -1))
             rows.copy_(shares).mul_(counts)
         ctx.save_for_backward(x, narrow, logits)
         ctx.dtype = weight.dtype

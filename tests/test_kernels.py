@@ -1,0 +1,66 @@
+"""How kernels are chosen, and what the CPU's kernel makes groups of."""
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unmask.model.grouped import ENOUGH, Grouped, Ragged, Run, groups
+from unmask.model.kernels import KERNELS, Padded, Reference, _announce, choose
+from unmask.model.view import View
+from unmask.tokens import Layout
+
+
+def view(lengths: list[int]) -> View:
+    layout = Layout.of(lengths)
+    return View(layout, layout)
+
+
+def test_the_first_that_supports_the_call_is_chosen_and_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _announce.cache_clear()
+    q = torch.zeros(5, 2, 4)
+    with caplog.at_level(logging.INFO, "unmask"):
+        kinds = {type(choose(KERNELS, q, view([3, 2]), dropout)) for dropout in (0.0, 0.1)}
+    assert kinds == {Grouped}
+    assert caplog.messages == ["attention by the grouped kernel (cpu, torch.float32)"]
+
+
+def test_one_can_be_forced() -> None:
+    reference = Reference()
+    assert choose((reference,), torch.zeros(5, 2, 4), view([3, 2]), 0.0) is reference
+
+
+def test_queries_may_stand_in_other_places_than_keys() -> None:
+    across = View(Layout.of([2, 4, 1]), Layout.of([5, 1, 3]))
+    q, k, v = torch.randn(7, 2, 4), torch.randn(9, 2, 4), torch.randn(9, 2, 4)
+    kernel = choose(KERNELS, q, across, 0.0)
+    assert isinstance(kernel, Padded)
+    wanted = Reference()(q, k, v, across, 0.0)
+    assert torch.allclose(kernel(q, k, v, across, 0.0), wanted, atol=1e-6)
+    mirrored = View(across.q, Layout.of([3, 1, 5]))
+    assert not torch.allclose(kernel(q, k, v, mirrored, 0.0), wanted, atol=1e-2)
+
+
+def test_equal_neighbours_make_a_run_and_the_rest_is_padded() -> None:
+    first, second, ragged = groups((8,) * ENOUGH + (5,) + (2,) * ENOUGH + (1,))
+    assert first == Run(0, ENOUGH, 8)
+    assert second == Run(8 * ENOUGH + 5, ENOUGH, 2)
+    assert isinstance(ragged, Ragged)
+    assert ragged.empty.tolist() == [[False] * 5, [False] + [True] * 4]
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=30))
+def test_every_token_goes_to_one_cell_and_back(lengths: list[int]) -> None:
+    tokens = torch.arange(1.0, sum(lengths) + 1)[:, None, None].expand(-1, 2, 1).contiguous()
+    out = torch.zeros_like(tokens)
+    cells = 0
+    for group in groups(tuple(lengths)):
+        matrices = group.stack(tokens)
+        cells += int((matrices > 0).sum())
+        group.spread(matrices, out)
+    assert torch.equal(out, tokens)
+    assert cells == tokens.numel()
