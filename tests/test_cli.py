@@ -1,8 +1,11 @@
 """The command line: instant help, options as typed, exit statuses, what goes to which stream."""
 
+import dataclasses
+import importlib
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +35,7 @@ class Shown:
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A verb that does what the test says, in the place of `pretrain`."""
-    double = SimpleNamespace(seen=None, result=None, error=None)
+    double = SimpleNamespace(seen=None, result=Counted(1, 1.0), error=None)
 
     @verbs.verb(verbs.PretrainOptions)
     def pretrain(options: verbs.PretrainOptions) -> Any:
@@ -165,6 +168,40 @@ def test_results_for_people_and_for_programs(
     assert capsys.readouterr().out == '{"results": [{"token": "ä"}]}\n'
     assert cli.main(line) == 0
     assert capsys.readouterr().out == "a table\n"
+
+
+def test_a_result_that_is_no_record_is_shown_by_its_attributes(
+    answer: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer.result = SimpleNamespace(vocab_size=3, other=4)
+    verb = dataclasses.replace(cli.VERBS["pretrain"], shown=("vocab_size",))
+    monkeypatch.setitem(cli.VERBS, "pretrain", verb)
+    assert cli.main(["pretrain", "a", "--out", "b", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"vocab_size": 3}
+
+
+def test_a_warning_is_a_line(
+    answer: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer.result = Counted(documents=1, seconds=1.0)
+    module = sys.modules["double"]
+    verb = module.pretrain
+
+    def warned(**options: Any) -> Any:
+        warnings.warn("texts were cut", stacklevel=1)
+        return verb(**options)
+
+    monkeypatch.setattr(module, "pretrain", warned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert cli.main(["pretrain", "a", "--out", "b"]) == 0
+    assert capsys.readouterr().err == "unmask pretrain: texts were cut\n"
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_is_there(verb: str) -> None:
+    module, _, function = cli.VERBS[verb].function.partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
 
 
 @pytest.mark.parametrize("write", ["print(1)", "console.results().print(1)"])

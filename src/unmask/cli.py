@@ -13,6 +13,7 @@ import os
 import sys
 import textwrap
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ class Verb:
     """`module:function`. The function takes the options as keywords; what it returns is printed."""
     out: str = "DIR"
     """What `--out` is."""
+    shown: Sequence[str] = ()
+    """Attributes to print of a result that does not say itself what it is."""
 
     @property
     def summary(self) -> str:
@@ -45,7 +48,9 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "tokenizer": Verb(
-        options=verbs.TokenizerOptions, function="unmask.text.train_tokenizer:train_tokenizer"
+        options=verbs.TokenizerOptions,
+        function="unmask.text.train_tokenizer:train_tokenizer",
+        shown=("vocab_size", "fingerprint"),
     ),
     "prepare": Verb(
         options=verbs.PrepareOptions, function="unmask.data.prepare:prepare", out="STORE"
@@ -88,7 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = " ".join(["unmask", *given[:1]]) if given[:1] and given[0] in VERBS else "unmask"
     try:
-        _run(given)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"{name}: {message}", file=sys.stderr)
+            _run(given)
         sys.stdout.flush()
     except UserError as error:
         return _say(f"{name}: {' '.join(str(error).split())}", 2)
@@ -120,7 +127,7 @@ def _run(given: list[str]) -> None:
         options = vars(parser(given[0]).parse_intermixed_args(given[1:]))
         module, _, function = verb.function.partition(":")
         result = getattr(importlib.import_module(module), function)(**options)
-        _print_result(result, options["json"])
+        _print_result(result, verb.shown, options["json"])
 
 
 def parser(name: str) -> argparse.ArgumentParser:
@@ -278,26 +285,26 @@ def _width() -> int:
     return min(console.results().size.width, 100)
 
 
-def _print_result(result: Any, as_json: bool) -> None:
+def _print_result(result: Any, shown: Sequence[str], as_json: bool) -> None:
     """Print what a verb returned: as one JSON object, or as it shows itself to people.
 
-    A result gives its JSON by `to_json()`, a plain dataclass by its fields; people see its
-    `__rich__()`, or else the same values one a line.
+    A result gives its JSON by `to_json()`, a plain dataclass by its fields, any other by the
+    attributes to be shown; people see its `__rich__()`, or else the same values one a line.
     """
     if as_json:
-        print(json.dumps(_mapping(result), ensure_ascii=False, default=str))
+        print(json.dumps(_mapping(result, shown), ensure_ascii=False, default=str))
     elif hasattr(result, "__rich__"):
         console.results().print(result)
     else:
         grid = Table.grid(padding=(0, 2))
-        for name, value in _mapping(result).items():
+        for name, value in _mapping(result, shown).items():
             grid.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
         console.results().print(grid)
 
 
-def _mapping(result: Any) -> dict[str, Any]:
-    if result is None:
-        return {}
+def _mapping(result: Any, shown: Sequence[str]) -> dict[str, Any]:
+    if shown:
+        return {name: getattr(result, name) for name in shown}
     return dict(result.to_json() if hasattr(result, "to_json") else dataclasses.asdict(result))
 
 
