@@ -44,7 +44,7 @@ class Cost:
 
 
 def rehearse(trainer: Trainer, data: Iterator[StepData], heldout: Heldout, seconds: float) -> Cost:
-    """Take steps that change nothing, for about this many seconds, and time them.
+    """Take at least three steps that change nothing, for about this many seconds; time them.
 
     The rate is zero and the moments are thrown away, so that the run begins as if nothing had been.
     """

@@ -27,7 +27,7 @@ from unmask.train.metrics import Metrics, rows
 from unmask.train.parallel import World
 from unmask.train.progress import Watcher, clock
 from unmask.train.recipe import Recipe
-from unmask.train.rehearsal import LONGEST, SHARE, duration, rehearse
+from unmask.train.rehearsal import SHARE, duration, rehearse
 from unmask.train.report import write_report
 from unmask.train.settings import Settings
 
@@ -121,7 +121,7 @@ class Session:
             self._trainer(),
             self._steps_of(0, {}),
             self.heldout,
-            LONGEST if budget is None else budget * SHARE,
+            0.0 if budget is None else budget * SHARE,
         )
         recipe = self.settings.recipe
         if budget is not None:
