@@ -33,6 +33,13 @@ lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
+# Some minutes. The study of whole pre-training runs takes hours: benchmarks/pretraining.py tells how.
+bench: $(VENV)/.bench
+	$(VENV)/bin/python benchmarks/stream.py
+	$(VENV)/bin/python benchmarks/step.py
+	$(VENV)/bin/python benchmarks/prepare.py round
+	$(VENV)/bin/python benchmarks/prepare.py report
+
 docs: $(VENV)/.docs
 	$(VENV)/bin/sphinx-build -q -W --keep-going docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
