@@ -35,6 +35,7 @@ lint: $(VENV)/.lint
 
 # Some minutes. The study of whole pre-training runs takes hours: benchmarks/pretraining.py tells how.
 bench: $(VENV)/.bench
+	@test -d ../shared/data || { echo 'The benchmarks read ../shared/data, which is not here.' >&2; exit 1; }
 	$(VENV)/bin/python benchmarks/stream.py
 	$(VENV)/bin/python benchmarks/step.py
 	$(VENV)/bin/python benchmarks/prepare.py round
