@@ -8,21 +8,25 @@ from torch import nn
 
 from unmask.train import checkpoint
 from unmask.train.checkpoint import Damaged, State
+from unmask.train.optimizer import Updates
+from unmask.train.recipe import Optimizer
 
 
-def network(seed: int) -> tuple[nn.Module, torch.optim.AdamW]:
+def network(seed: int) -> tuple[nn.ModuleDict, Updates]:
     torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2))
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    for _ in range(seed):
-        model(torch.randn(3, 4)).square().sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return model, optimizer
+    inner = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2))
+    model = nn.ModuleDict({"blocks": inner, "rest": nn.Linear(2, 2)})
+    updates = Updates(model, Optimizer(rate=1e-3, algorithm="muon"))
+    for number in range(1, seed + 1):
+        model["blocks"](torch.randn(3, 4)).square().sum().backward()
+        updates.step(1e-3, number, torch.ones(()))
+    return model, updates
 
 
 def state(step: int) -> State:
-    return State(step=step, skipped=0, phase=0, stream={"batch": step}, tokens=step * 7, seconds=0.5)
+    return State(
+        step=step, skipped=0, phase=0, stream={"batch": step}, tokens=step * 7, seconds=0.5
+    )
 
 
 def save(folder, step, keep=3):
@@ -38,8 +42,8 @@ def test_what_is_loaded_trains_on_exactly_as_what_was_saved(tmp_path):
     assert checkpoint.load(path, other, other_optimizer) == state(5)
     for m, o in ((model, optimizer), (other, other_optimizer)):
         torch.manual_seed(1)
-        m(torch.randn(3, 4)).square().sum().backward()
-        o.step()
+        m["blocks"](torch.randn(3, 4)).square().sum().backward()
+        o.step(1e-2, 3, torch.ones(()))
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -47,7 +51,10 @@ def test_what_is_loaded_trains_on_exactly_as_what_was_saved(tmp_path):
 def test_only_the_last_ones_are_kept(tmp_path):
     for step in (1, 2, 30, 4):
         save(tmp_path, step, keep=2)
-    assert [path.name for path in checkpoint.newest(tmp_path)] == ["step-000000030", "step-000000004"]
+    assert [path.name for path in checkpoint.newest(tmp_path)] == [
+        "step-000000030",
+        "step-000000004",
+    ]
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "state.json"])

@@ -1,4 +1,4 @@
-"""The optimizer against the update rule of the original BERT, written out; the schedule."""
+"""AdamW against the update of the original BERT, Muon against its definition; the schedule."""
 
 import pytest
 import torch
@@ -6,16 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from unmask.train.optimizer import adamw, clip, set_rate
+from unmask.train.muon import RMS, orthogonal
+from unmask.train.optimizer import Updates, clip
 from unmask.train.recipe import Optimizer, load_recipe
 from unmask.train.schedule import linear
 
-FAITHFUL = Optimizer(rate=1e-2, eps=1e-6, weight_decay=0.1, bias_correction=False)
+FAITHFUL = {"rate": 1e-2, "eps": 1e-6, "weight_decay": 0.1, "bias_correction": False}
 
 
-def network() -> nn.Module:
+def network() -> nn.ModuleDict:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.Linear(7, 3))
+    inner = nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.Linear(7, 3))
+    return nn.ModuleDict({"blocks": inner})
 
 
 def original_adam(parameter, gradient, moments, settings, rate, decay):
@@ -27,58 +29,84 @@ def original_adam(parameter, gradient, moments, settings, rate, decay):
     return parameter - rate * change
 
 
-@pytest.mark.parametrize("correct", [False, True])
-def test_without_bias_correction_it_is_the_original_update(correct):
-    settings = Optimizer(**{name: getattr(FAITHFUL, name) for name in FAITHFUL.__slots__} | {"bias_correction": correct})
+def distance_from_original(settings, count):
+    """Train beside the original's rule; returns the largest difference of a weight."""
     model = network()
     expected = [p.detach().clone() for p in model.parameters()]
     moments = [[torch.zeros_like(p), torch.zeros_like(p)] for p in expected]
-    optimizer = adamw(model, settings)
-    for number in range(1, 30):
+    updates = Updates(model, settings)
+    for number in range(1, count + 1):
         rate = settings.rate * linear(number, 40, 0.2)
-        model(torch.randn(4, 5)).square().sum().backward()
+        model["blocks"](torch.randn(4, 5)).square().sum().backward()
         for i, parameter in enumerate(model.parameters()):
             decay = settings.weight_decay if parameter.ndim > 1 else 0.0
-            expected[i] = original_adam(expected[i], parameter.grad, moments[i], settings, rate, decay)
-        set_rate(optimizer, settings, rate, number)
-        optimizer.step()
-        optimizer.zero_grad()
-        for parameter, other in zip(model.parameters(), expected, strict=True):
-            parameter.data.copy_(parameter.data)
-            same = torch.allclose(parameter, other, rtol=1e-4, atol=1e-6)
-            if correct and number == 1:
-                assert not same  # the correction is a real difference: this test can fail
-                return
-            assert same
+            gradient = parameter.grad
+            expected[i] = original_adam(expected[i], gradient, moments[i], settings, rate, decay)
+        updates.step(rate, number, torch.ones(()))
+    pairs = zip(model.parameters(), expected, strict=True)
+    return max((parameter - other).abs().max().item() for parameter, other in pairs)
 
 
-def test_norms_and_biases_do_not_decay():
+def test_without_bias_correction_it_is_the_original_update():
+    assert distance_from_original(Optimizer(**FAITHFUL), 30) < 1e-5
+    corrected = Optimizer(**FAITHFUL | {"bias_correction": True})
+    assert distance_from_original(corrected, 1) > 1e-4  # the difference is real
+
+
+@pytest.mark.parametrize("algorithm", ["adamw", "muon"])
+def test_matrices_decay_and_vectors_do_not(algorithm):
     model = network()
-    optimizer = adamw(model, FAITHFUL)
+    updates = Updates(model, Optimizer(**FAITHFUL, algorithm=algorithm))
     before = [p.detach().clone() for p in model.parameters()]
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    set_rate(optimizer, FAITHFUL, 0.5, 1)
-    optimizer.step()
+    updates.step(0.5, 1, torch.ones(()))
     for parameter, old in zip(model.parameters(), before, strict=True):
         shrunk = old * (1 - 0.5 * 0.1) if parameter.ndim > 1 else old
         torch.testing.assert_close(parameter.detach(), shrunk)
 
 
-def test_an_update_that_is_not_finite_changes_nothing_and_is_not_counted():
+@pytest.mark.parametrize("algorithm", ["adamw", "muon"])
+def test_a_gradient_that_is_not_finite_changes_nothing(algorithm):
     model = network()
-    optimizer = adamw(model, FAITHFUL)
-    for poison in (1.0, float("nan")):
+    updates = Updates(model, Optimizer(**FAITHFUL, algorithm=algorithm))
+    for poison in (1.0, float("nan"), float("inf"), 1.0):
         before = [p.detach().clone() for p in model.parameters()]
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, poison)
-        norm = clip(model.parameters(), 1.0)
-        optimizer.found_inf = (~norm.isfinite()).float()
-        optimizer.step()
-        changed = any(not torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
-        assert changed == (poison == 1.0)
-    assert all(s["step"] == 1 for s in optimizer.state.values())
-    assert all(torch.isfinite(s["exp_avg"]).all() for s in optimizer.state.values())
+        updates.step(0.1, 1, clip(model.parameters(), 1.0))
+        moved = [not torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True)]
+        assert all(moved) if poison == 1.0 else not any(moved)
+    kept = [updates.moments(parameter) for parameter in model.parameters()]
+    assert all(value.isfinite().all() for moments in kept for value in moments.values())
+    assert {float(moments["step"]) for moments in kept if "step" in moments} == {2.0}
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 6, 20), (2, 20, 6)])
+def test_muons_direction_has_the_singular_vectors_of_the_momentum_and_values_near_one(shape):
+    torch.manual_seed(0)
+    x = torch.randn(shape)
+    u, _, v = torch.linalg.svd(x, full_matrices=False)
+    singular = (u.mT @ orthogonal(x) @ v.mT).diagonal(dim1=1, dim2=2)
+    assert singular.min() > 0.6
+    assert singular.max() < 1.3
+
+
+def test_muon_takes_the_matrices_of_the_blocks_and_steps_as_far_as_adamw():
+    model = nn.ModuleDict({"blocks": nn.Linear(64, 64), "table": nn.Embedding(5, 64)})
+    updates = Updates(model, Optimizer(rate=1.0, weight_decay=0.0, algorithm="muon"))
+    before = model["blocks"].weight.detach().clone()
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    updates.step(0.01, 1, torch.ones(()))
+    assert {name: sorted(updates.moments(p)) for name, p in model.named_parameters()} == {
+        "blocks.weight": ["momentum"],
+        "blocks.bias": ["exp_avg", "exp_avg_sq", "step"],
+        "table.weight": ["exp_avg", "exp_avg_sq", "step"],
+    }
+    rms = (model["blocks"].weight - before).square().mean().sqrt().item()
+    assert rms == pytest.approx(0.01 * RMS, rel=0.2)
 
 
 @given(st.integers(1, 500), st.floats(0, 0.9))

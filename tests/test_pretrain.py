@@ -219,7 +219,7 @@ def test_losses_that_are_not_finite_are_skipped_and_end_the_run_when_they_repeat
     def backward(self, batch, counts):
         sums = real(self, batch, counts)
         if self.plan.folder.name != "calm" and len(calls) in poisoned:
-            for parameter in self.parameters:
+            for parameter in self.updates.parameters:
                 parameter.grad.mul_(float("nan"))
         return sums
 

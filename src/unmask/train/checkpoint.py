@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from unmask.train.optimizer import Updates
 
 PREFIX = "step-"
 
@@ -43,9 +44,7 @@ class Damaged(Exception):
     """A checkpoint whose files are not what was written."""
 
 
-def save(
-    folder: Path, state: State, network: nn.Module, optimizer: torch.optim.Optimizer, keep: int
-) -> None:
+def save(folder: Path, state: State, network: nn.Module, updates: Updates, keep: int) -> None:
     """Write a checkpoint beside its final name, put it in place at once, and drop the oldest."""
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{PREFIX}{state.step:09d}"
@@ -54,7 +53,7 @@ def save(
         shutil.rmtree(stale)
     temporary.mkdir()
     save_file(_plain(dict(network.state_dict())), temporary / "weights.safetensors")
-    save_file(_plain(dict(_moments(network, optimizer))), temporary / "optimizer.safetensors")
+    save_file(_plain(dict(_moments(network, updates))), temporary / "optimizer.safetensors")
     sums = {path.name: _checksum(path) for path in sorted(temporary.iterdir())}
     fields = {name: getattr(state, name) for name in State.__slots__}
     body = {"state": fields, "files": sums}
@@ -71,8 +70,8 @@ def save(
         shutil.rmtree(old)
 
 
-def load(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> State:
-    """Bring network and optimizer back to where a checkpoint has them.
+def load(path: Path, network: nn.Module, updates: Updates) -> State:
+    """Bring network and moments back to where a checkpoint has them.
 
     Raises Damaged, before anything is changed, when a file is missing, cut or altered.
     """
@@ -84,16 +83,12 @@ def load(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> St
         raise Damaged(str(error)) from error
     network.load_state_dict(weights)
     for name, parameter in network.named_parameters():
-        own = {
-            key.removeprefix(f"{name}|"): moments[key]
-            for key in moments
-            if key.startswith(f"{name}|")
-        }
+        begin = f"{name}|"
+        own = {k.removeprefix(begin): moments[k] for k in moments if k.startswith(begin)}
+        # AdamW's count of steps stays on the host, whatever the device.
+        placed = {k: v if k == "step" else v.to(parameter.device) for k, v in own.items()}
         if own:
-            optimizer.state[parameter] = {
-                key: value.to(parameter.device if key != "step" else value.device)
-                for key, value in own.items()
-            }
+            updates.restore(parameter, placed)
     return state
 
 
@@ -132,9 +127,9 @@ def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return kept
 
 
-def _moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+def _moments(network: nn.Module, updates: Updates) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in network.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for key, value in updates.moments(parameter).items():
             yield f"{name}|{key}", value
 
 

@@ -26,7 +26,7 @@ from unmask.train.batches import StepData
 from unmask.train.checkpoint import State
 from unmask.train.evaluate import Evaluation, Heldout
 from unmask.train.metrics import Metrics
-from unmask.train.optimizer import adamw, clip, set_rate
+from unmask.train.optimizer import Updates, clip
 from unmask.train.parallel import World
 from unmask.train.recipe import Recipe
 from unmask.train.schedule import linear
@@ -66,8 +66,7 @@ class Trainer:
     def __init__(self, plan: Plan, network: Network, objective: Objective, world: World) -> None:
         self.plan, self.network, self.objective, self.world = plan, network, objective, world
         self.device = next(network.parameters()).device
-        self.optimizer = adamw(network, plan.recipe.optimizer)
-        self.parameters = list(network.parameters())
+        self.updates = Updates(network, plan.recipe.optimizer)
 
     def autocast(self) -> torch.autocast:
         """Let products run in the plan's type."""
@@ -92,14 +91,11 @@ class Trainer:
         )
 
     def update(self, number: int, rate: float) -> Tensor:
-        """Clip and apply the gradient, unless it is not finite; returns its norm, on the device."""
-        self.world.sum_gradients(self.parameters)
-        norm = clip(self.parameters, self.plan.recipe.optimizer.clip)
-        set_rate(self.optimizer, self.plan.recipe.optimizer, rate, number)
-        # The fused update reads this on the device and then changes nothing: no host has to wait.
-        self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        """Clip and apply the gradient, if it is finite; returns its norm, on the device."""
+        parameters = self.updates.parameters
+        self.world.sum_gradients(parameters)
+        norm = clip(parameters, self.plan.recipe.optimizer.clip)
+        self.updates.step(rate, number, norm)
         return norm
 
     def step(self, data: StepData, number: int, updates: int, rate: float, stop: bool) -> Tensor:
@@ -255,7 +251,7 @@ class Run:
         """Write a checkpoint; one rank does it for all."""
         if self.trainer.world.leads:
             folder, keep = self.plan.folder / "checkpoints", self.plan.recipe.watch.keep
-            checkpoint.save(folder, self.state, self.trainer.network, self.trainer.optimizer, keep)
+            checkpoint.save(folder, self.state, self.trainer.network, self.trainer.updates, keep)
         self.saved = time.monotonic()
 
 

@@ -64,8 +64,10 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Optimizer:
-    """AdamW and the gradient's clipping."""
+    """How the gradient changes the weights."""
 
+    algorithm: Literal["adamw", "muon"] = "adamw"
+    """AdamW for all, or Muon for the matrices inside the blocks and AdamW for the rest."""
     rate: float
     """Peak learning rate."""
     betas: tuple[float, float] = (0.9, 0.999)

@@ -12,7 +12,7 @@ from unmask.errors import UserError
 from unmask.train.batches import StepData
 from unmask.train.evaluate import Heldout
 from unmask.train.loop import Trainer
-from unmask.train.optimizer import adamw
+from unmask.train.optimizer import Updates
 
 SHARE = 0.03
 """Of a budget that the rehearsal itself may take."""
@@ -58,7 +58,7 @@ def rehearse(trainer: Trainer, data: Iterator[StepData], heldout: Heldout, secon
         if time.perf_counter() - begin > LONGEST:
             break
     step_seconds = (time.perf_counter() - begin) / steps
-    trainer.optimizer = adamw(trainer.network, trainer.plan.recipe.optimizer)
+    trainer.updates = Updates(trainer.network, trainer.plan.recipe.optimizer)
     few = Heldout(heldout.batches[:4], heldout.unigrams)
     begin = time.perf_counter()
     few.evaluate(trainer.network, trainer.objective, trainer.world, trainer.autocast())

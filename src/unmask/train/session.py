@@ -154,7 +154,7 @@ class Session:
         """Go on from the newest checkpoint that is whole; say which are not."""
         for path in checkpoint.newest(self.folder / "checkpoints"):
             try:
-                state = checkpoint.load(path, self.network, trainer.optimizer)
+                state = checkpoint.load(path, self.network, trainer.updates)
             except Damaged as error:
                 self.watcher.say(f"{path} is damaged ({error}); using the one before it")
                 continue
