@@ -7,16 +7,17 @@ what is true; the others are faster where they apply and are tested against it.
 Q query tokens, K key tokens, B sequences, L the longest, H heads, D width of a head.
 """
 
+import importlib
 import logging
 import math
+from collections.abc import Callable
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.nn.attention.varlen import varlen_attn
 
 from unmask.model.grouped import Grouped
 from unmask.model.view import View
@@ -84,11 +85,18 @@ class VarLen:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
         """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
-        out = varlen_attn(
+        out = _varlen()(
             q, k, v, view.q.cu_seqlens, view.k.cu_seqlens, view.q.max_seqlen, view.k.max_seqlen
         )
         assert isinstance(out, Tensor), "a tuple comes only where more was asked for"
         return out
+
+
+@cache
+def _varlen() -> Callable[..., Tensor | tuple[Tensor, ...]]:
+    """Load torch's kernel where it is first used: it brings torch's compiler, seconds of imports."""
+    module = importlib.import_module("torch.nn.attention.varlen")
+    return cast(Callable[..., Tensor | tuple[Tensor, ...]], module.varlen_attn)
 
 
 def _pad(x: Tensor, layout: Layout) -> Tensor:
