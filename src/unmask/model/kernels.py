@@ -94,7 +94,7 @@ class VarLen:
 
 @cache
 def _varlen() -> Callable[..., Tensor | tuple[Tensor, ...]]:
-    """Load torch's kernel where it is first used: it brings torch's compiler, seconds of imports."""
+    """Load torch's kernel at its first use: it brings the compiler with it, seconds of imports."""
     module = importlib.import_module("torch.nn.attention.varlen")
     return cast(Callable[..., Tensor | tuple[Tensor, ...]], module.varlen_attn)
 
