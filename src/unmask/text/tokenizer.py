@@ -37,8 +37,11 @@ LONGEST_WORD = 100
 REMEMBERED = 200_000
 """Words whose ids are remembered, some tens of megabytes of them."""
 
-_MARK = re.compile(r"([!-/:-@\[-`{-~\u2010-\u2027])")
-"""A punctuation mark that is common: each is a token of its own."""
+_MARKS = r"!-/:-@\[-`{-~\u2010-\u2027"
+"""Punctuation marks that are common: each is a word by itself."""
+
+_CHINESE = r"\u4e00-\u9fff"
+"""Chinese characters that are common: so are these, where spaces are put around them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,11 @@ class Tokenizer:
             self._pieces[token_id] = piece
         self.special = np.array(sorted(vocabulary[t] for t in SPECIAL), dtype=np.int64)
         self.continues = np.array([piece.startswith(CONTINUES) for piece in self._pieces])
-        self._library = self._library_for(set())
-        self._known: dict[str, list[int]] = {}
+        self._extra = [token for token in self._added if token["content"] not in SPECIAL]
+        self._library = self._library_for([])
+        self._words = _Words(self._library)
+        alone = _MARKS + _CHINESE * document["normalizer"]["handle_chinese_chars"]
+        self._word = re.compile(f"[{alone}]|[^ {alone}]+")
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[dict[str, Any]]]:
         return Tokenizer, (self._document,)
@@ -147,29 +153,11 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Give the ids of each text, fast: no special tokens, and a literal `[MASK]` is text."""
-        if any(token["content"] not in SPECIAL for token in self._added):
+        if self._extra:  # such tokens may hold spaces and marks, so a text must be read as one
             encodings = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
             return [encoding.ids for encoding in encodings]
-        lines = [text.split(" ") for text in texts]
-        self._learn(set(chain.from_iterable(lines)))
-        known = self._known.__getitem__
-        return [list(chain.from_iterable(map(known, line))) for line in lines]
-
-    def _learn(self, words: set[str]) -> None:
-        """Find the ids of words, each with the marks that it is written with, unless remembered."""
-        # Tokens never span a space or a mark, and most words have come before.
-        new = words.difference(self._known)
-        if len(self._known) + len(new) > REMEMBERED:
-            self._known.clear()
-            new = words
-        cut = {word: _MARK.split(word) for word in new}
-        parts = list(set(chain.from_iterable(cut.values())).difference(self._known))
-        encodings = self._library.encode_batch_fast(parts, add_special_tokens=False)
-        self._known.update(zip(parts, (encoding.ids for encoding in encodings), strict=True))
-        known = self._known.__getitem__
-        for word, its_parts in cut.items():
-            if len(its_parts) > 1:
-                self._known[word] = list(chain.from_iterable(map(known, its_parts)))
+        ids, words = self._words.__getitem__, self._word.findall
+        return [list(chain.from_iterable(map(ids, words(text)))) for text in texts]
 
     def encode(self, text: str, masks: bool = False) -> Encoded:
         """Give a text as tokens; with `masks`, a literal `[MASK]` is the mask token."""
@@ -195,12 +183,30 @@ class Tokenizer:
 
     @cached_property
     def _masking(self) -> tokenizers.Tokenizer:
-        return self._library_for({"[MASK]"})
+        return self._library_for([token for token in self._added if token["id"] == self.mask])
 
-    def _library_for(self, found: set[str]) -> tokenizers.Tokenizer:
-        """Give the library's tokenizer, to which of the special tokens only `found` are special."""
-        added = [t for t in self._added if t["content"] not in SPECIAL or t["content"] in found]
-        return build({**self._document, "added_tokens": added})
+    def _library_for(self, special: list[dict[str, Any]]) -> tokenizers.Tokenizer:
+        """Make the library's tokenizer, to which no other special tokens are special."""
+        return build({**self._document, "added_tokens": [*self._extra, *special]})
+
+
+class _Words(dict[str, list[int]]):
+    """The ids of words that have come before, at most `REMEMBERED` of them.
+
+    Most words of a text have, which makes this faster than the library by far.
+    """
+
+    def __init__(self, library: tokenizers.Tokenizer) -> None:
+        super().__init__()
+        self._library = library
+
+    def __missing__(self, word: str) -> list[int]:
+        ids: list[int] = self._library.encode(word, add_special_tokens=False).ids
+        if len(word) <= LONGEST_WORD:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[word] = ids
+        return ids
 
 
 def build(document: Mapping[str, Any]) -> tokenizers.Tokenizer:
