@@ -1,0 +1,142 @@
+"""A run that is killed, stopped or spread over ranks comes to the same losses."""
+
+import multiprocessing
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import runs
+import unmask
+from unmask.train import checkpoint
+from unmask.train.metrics import rows
+
+STEPS = 16
+# Every run is a process of its own, forked from a server that has imported everything once.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["unmask.train.pretrain", "torch._dynamo"])
+
+
+def train(store: Path, out: Path, steps: int, sets: list[str], environment: dict[str, str]) -> None:
+    """What a process does: a run, its words in a file beside it."""
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    with out.with_suffix(f".stderr{environment.get('RANK', '')}").open("w") as words:
+        os.dup2(words.fileno(), 2)
+    try:
+        unmask.pretrain([str(store)], out=out, steps=steps, heldout="0.2", set=sets)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def start(store, out, steps=STEPS, sets=(), **environment):
+    arguments = (store, out, steps, [*runs.SETS, "data.micro_tokens=128", *sets], environment)
+    process = PROCESSES.Process(target=train, args=arguments)
+    process.start()
+    return process
+
+
+def end(process) -> int:
+    process.join(120)
+    assert process.exitcode is not None, "the run hangs"
+    code = process.exitcode
+    process.close()
+    return code
+
+
+def steps_of(out):
+    return len(rows(out / "metrics.jsonl"))
+
+
+def wait_for_step(out, step, process):
+    while process.is_alive() and steps_of(out) < step:
+        time.sleep(0.005)
+
+
+def losses(out):
+    table = rows(out / "metrics.jsonl")
+    assert [row["step"] for row in table] == list(range(1, len(table) + 1))  # none stands twice
+    return [row["loss"] for row in table]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The store, and the losses of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    store = runs.make_store(folder / "store")
+    assert end(start(store, folder / "run")) == 0
+    return store, losses(folder / "run")
+
+
+def test_a_run_killed_at_random_moments_continues_with_bit_equal_losses(whole, tmp_path):
+    store, expected = whole
+    rng = random.Random(7)
+    out = tmp_path / "run"
+    for _ in range(4):
+        process = start(store, out)
+        # Every step is saved, so that many of these moments fall into a save.
+        wait_for_step(out, min(STEPS - 2, steps_of(out) + 3), process)
+        time.sleep(rng.uniform(0, 0.05))
+        process.kill()
+        assert end(process) == -signal.SIGKILL
+    assert end(start(store, out)) == 0
+    assert losses(out) == expected
+
+
+def test_a_kill_in_the_middle_of_a_save_leaves_the_checkpoint_before_it(whole, tmp_path):
+    store, expected = whole
+    out = tmp_path / "run"
+    process = start(store, out)
+    half = ()
+    while process.is_alive() and not half:
+        half = tuple((out / "checkpoints").glob(f".{checkpoint.PREFIX}*"))
+    process.kill()
+    assert end(process) == -signal.SIGKILL
+    assert half
+    for path in checkpoint.newest(out / "checkpoints"):
+        checkpoint.verify(path)
+    assert end(start(store, out)) == 0
+    assert losses(out) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_saves_says_so_and_ends_with_130(whole, tmp_path, number):
+    store, expected = whole
+    out = tmp_path / "run"
+    process = start(store, out)
+    wait_for_step(out, 3, process)
+    os.kill(process.pid, number)
+    assert end(process) == 130
+    said = out.with_suffix(".stderr").read_text()
+    assert "Stopped and saved at step" in said
+    assert "Traceback" not in said
+    newest = checkpoint.verify(next(checkpoint.newest(out / "checkpoints")))
+    assert newest.step == len(losses(out)) < STEPS
+    assert end(start(store, out)) == 0
+    assert losses(out) == expected
+
+
+def test_two_ranks_take_the_same_steps_as_one(whole, tmp_path):
+    """Dropout differs by rank, so it is off here; sums in another order differ by rounding."""
+    store, _ = whole
+    sets = ["dropout=0.0", "precision='float32'"]
+    assert end(start(store, tmp_path / "one", 6, sets)) == 0
+    address = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ranks = [start(store, tmp_path / "two", 6, sets, RANK=str(r), **address) for r in range(2)]
+    assert [end(process) for process in ranks] == [0, 0]
+    one, two = rows(tmp_path / "one" / "metrics.jsonl"), rows(tmp_path / "two" / "metrics.jsonl")
+    assert len(one) == len(two) == 6
+    assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], rel=1e-4)
+    assert one[5]["heldout_mlm_loss"] == pytest.approx(two[5]["heldout_mlm_loss"], rel=1e-4)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
