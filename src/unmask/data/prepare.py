@@ -292,7 +292,7 @@ def _say(prepared: Prepared, out: Path) -> None:
         (prepared.lone_sentences, "documents of a single sentence"),
     ):
         if count:
-            words.print(f"warning: {count:,} {what}")
+            words.print(f"warning: {what}: {count:,}")
     if prepared.documents == 1:
         words.print(
             "warning: a single document; next-sentence prediction needs two (a blank line ends one)"
