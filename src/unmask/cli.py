@@ -298,7 +298,8 @@ def _print_result(result: Any, shown: Sequence[str], as_json: bool) -> None:
     else:
         grid = Table.grid(padding=(0, 2))
         for name, value in _mapping(result, shown).items():
-            grid.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+            number = {int: "{:,}", float: "{:.5g}"}.get(type(value), "{}")
+            grid.add_row(name, number.format(value))
         console.results().print(grid)
 
 

@@ -29,8 +29,8 @@ Answers = list[Filling] | list[list[Filling]]
 Ranks = tuple[list[float], list[int]]
 """Scores and tokens for one mask, best first."""
 
-BATCH_TOKENS = 8192
-"""Tokens that are read at once; a longer text goes alone."""
+BATCH_TOKENS = 2048
+"""Tokens that are read at once: few enough for the caches of a CPU."""
 
 BATCH_MASKS = 256
 """Masks whose (M, V) scores are held at once."""

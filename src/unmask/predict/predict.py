@@ -83,7 +83,7 @@ def predict(options: PredictOptions) -> Predicted:
             for result in results:
                 write(result)
             tell(done, run.rows)
-    said = f"{run.rows:,} rows"
+    said = f"{run.rows:,} row{'' if run.rows == 1 else 's'}"
     said += f", {run.skipped:,} skipped" if run.skipped else ""
     said += f", {run.cut:,} longer than {run.model.longest:,} tokens and cut" if run.cut else ""
     console.words().print(said + (f" -> {options.output}" if options.output else ""))
