@@ -4,7 +4,6 @@ import random
 from pathlib import Path
 
 import tiny
-
 from unmask.data.writing import ShardWriter, finish
 
 SETS = [

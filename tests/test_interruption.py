@@ -133,6 +133,7 @@ def test_two_ranks_take_the_same_steps_as_one(whole, tmp_path):
     one, two = rows(tmp_path / "one" / "metrics.jsonl"), rows(tmp_path / "two" / "metrics.jsonl")
     assert len(one) == len(two) == 6
     assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], rel=1e-4)
+    assert [row["tokens"] for row in one] == [row["tokens"] for row in two]
     assert one[5]["heldout_mlm_loss"] == pytest.approx(two[5]["heldout_mlm_loss"], rel=1e-4)
 
 

@@ -7,11 +7,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import runs
-import tiny
 import torch
 from transformers import AutoModelForMaskedLM, AutoModelForPreTraining, AutoTokenizer
 
+import runs
+import tiny
 import unmask
 from unmask.errors import UserError
 from unmask.exchange import huggingface
@@ -65,7 +65,7 @@ def test_a_run_leaves_all_that_is_promised(finished):
 
 
 def test_its_model_opens_with_transformers_and_gives_the_same_scores(finished):
-    out, result = finished
+    _, result = finished
     ours = unmask.Model.from_pretrained(result.model)
     tokenizer = AutoTokenizer.from_pretrained(result.model)
     text = "The quick [MASK] jumped over the river."
@@ -110,9 +110,7 @@ def test_from_any_checkpoint_a_run_goes_on_with_the_same_losses(finished, store,
         assert len((out / "metrics.jsonl").read_text().splitlines()) == 6  # no step stands twice
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
-    finished, store, tmp_path, capfd
-):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(finished, store, tmp_path, capfd):
     out = tmp_path / "run"
     shutil.copytree(finished[0], out)
     (out / "result.json").unlink()

@@ -45,6 +45,8 @@ class Step:
     """Place of the batch in the stream of all ranks, from 0."""
     rng: np.random.Generator
     """For whatever is random about the batch, hidden tokens above all: a function of its number."""
+    tokens: int
+    """Of this round: of the batches that all ranks have, this one among them."""
     state: dict[str, Any]
     """Where the stream of all ranks goes on, once each rank has had its batch of this round."""
 
@@ -96,7 +98,7 @@ class Stream:
         shards, batches = self._shards(), self._batches(state or self._start())
         while True:
             round_ = list(islice(batches, ranks))
-            yield self._step(shards, round_[rank], round_[-1].state)
+            yield self._step(shards, round_, rank)
 
     def once(self) -> Iterator[Step]:
         """Read the first epoch of every source: the same batches each time, then the end.
@@ -107,7 +109,7 @@ class Stream:
         left, shards = np.arange(len(plan)), self._shards()
         batches = cut(plan.lengths, left, self.tokens, self.sequences, final=True)
         for number, (rows, _) in enumerate(batches):
-            yield self._step(shards, _Batch(plan.take(rows), number, {}), {})
+            yield self._step(shards, [_Batch(plan.take(rows), number, {})], 0)
 
     def _start(self) -> dict[str, Any]:
         return {"batch": 0, "sequence": 0, "ahead": [], "places": [[0, 0] for _ in self.sources]}
@@ -153,12 +155,14 @@ class Stream:
         draws = uniform(below(address(self.seed, _MIXTURE), np.arange(first, first + size)), 0)
         return np.asarray(np.searchsorted(share[:-1], draws * share[-1], side="right"))
 
-    def _step(self, shards: Shards, batch: "_Batch", state: dict[str, Any]) -> Step:
+    def _step(self, shards: Shards, round_: Sequence["_Batch"], rank: int) -> Step:
+        batch = round_[rank]
+        tokens = sum(int(one.plan.lengths.sum()) for one in round_)
         rows = np.argsort(batch.plan.lengths, kind="stable")
         packed = gather(shards, batch.plan, rows, self.vocabulary)
         key = int(address(self.seed, _BATCH, batch.number))
         rng = np.random.Generator(np.random.Philox(key=key))
-        return Step(packed, batch.number, rng, state)
+        return Step(packed, batch.number, rng, tokens, round_[-1].state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class StepData:
     counts: Mapping[str, int]
     """Terms of each loss in them."""
     tokens: int
-    """Tokens in them."""
+    """Tokens of the step, on all ranks."""
     state: dict[str, Any]
     """Of the stream, behind them."""
 

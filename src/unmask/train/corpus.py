@@ -96,7 +96,7 @@ class Corpus:
             yield StepData(
                 batches=made,
                 counts={name: sum(one.counts[name] for one in made) for name in made[0].counts},
-                tokens=sum(one.packed.ids.size for one in micro),
+                tokens=sum(one.tokens for one in micro),
                 state=micro[-1].state,
             )
 

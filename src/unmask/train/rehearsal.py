@@ -66,7 +66,7 @@ def rehearse(trainer: Trainer, data: Iterator[StepData], heldout: Heldout, secon
     return Cost(
         step_seconds=trainer.world.share(step_seconds),
         evaluation_seconds=trainer.world.share(batch_seconds * len(heldout.batches)),
-        step_tokens=trainer.world.share(tokens / steps) * trainer.world.size,
+        step_tokens=trainer.world.share(tokens / steps),
         memory=_peak(trainer.device),
     )
 
