@@ -1,1 +1,1 @@
-"""From text to packed batches: the token store, examples, masking, packing, the resumable stream."""
+"""From text to packed batches: the token store, examples, masking, packing, the stream."""

@@ -15,7 +15,6 @@ from unmask import config
 from unmask.exchange import huggingface
 from unmask.families.bert import FAMILY
 from unmask.model.network import Network
-from unmask.model.spec import Spec
 from unmask.train.recipe import load_recipe
 
 TITLES: Mapping[str, str] = {
@@ -185,7 +184,7 @@ class ModelView:
 def view_recipe(name: str, vocab_size: int) -> RecipeView:
     """Count the model of a recipe without building it. Raises UserError for an unknown name."""
     recipe = load_recipe(name)
-    spec = Spec(**asdict(recipe.model), pieces=vocab_size, segments=2)
+    spec = recipe.model.spec(vocab_size)
     with torch.device("meta"):
         network = FAMILY.network(spec, "pretraining")
     return RecipeView(

@@ -6,7 +6,7 @@ paper's. This module imports no torch.
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from unmask import config
 from unmask.data.masking import Masking
 from unmask.errors import UserError
+from unmask.model.spec import Spec
 
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")
 
@@ -34,6 +35,10 @@ class Shape:
     """Longest sequence that the model can read."""
     activation: Literal["gelu", "gelu_tanh"] = "gelu"
     """The paper's GELU is the tanh form; the field's checkpoints carry the erf form."""
+
+    def spec(self, pieces: int) -> Spec:
+        """Give the structure with a vocabulary of so many pieces; two segments, as pairs need."""
+        return Spec(**asdict(self), pieces=pieces, segments=2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

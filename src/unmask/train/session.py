@@ -14,7 +14,6 @@ from unmask.errors import UserError
 from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
 from unmask.families.bert import FAMILY
-from unmask.model.spec import Spec
 from unmask.predict.model import Model
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import checkpoint, settings
@@ -217,17 +216,7 @@ def model_of(wanted: Settings, tokenizer: Tokenizer) -> Pretrained:
     head = HEADS[wanted.recipe.data.form]
     if wanted.model is not None:
         return _checkpoint(wanted.model, head, tokenizer)
-    shape = wanted.recipe.model
-    spec = Spec(
-        width=shape.width,
-        heads=shape.heads,
-        inner=shape.inner,
-        layers=shape.layers,
-        pieces=tokenizer.vocab_size,
-        positions=shape.positions,
-        segments=2,
-        activation=shape.activation,
-    )
+    spec = wanted.recipe.model.spec(tokenizer.vocab_size)
     network = FAMILY.network(spec, head)
     network.initialise(torch.Generator().manual_seed(wanted.seed))
     dropout = wanted.recipe.dropout
