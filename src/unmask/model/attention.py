@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from unmask.model.dropout import Dropout
 from unmask.model.kernels import KERNELS, choose
 from unmask.model.spec import Spec
 from unmask.model.view import View
@@ -31,7 +32,7 @@ class Attention(nn.Module):
         self.key = nn.Linear(spec.width, spec.width)
         self.value = nn.Linear(spec.width, spec.width)
         self.output = nn.Linear(spec.width, spec.width)
-        self.dropout = nn.Dropout(0.0)  # its rate acts on the weights, inside the kernel
+        self.dropout = Dropout(0.0)  # its rate acts on the weights, inside the kernel
         self.kernels = KERNELS
 
     def remember(self, source: Tensor) -> KV:

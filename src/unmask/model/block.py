@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unmask.model.attention import Attention
+from unmask.model.dropout import Dropout
 from unmask.model.spec import Activation, Spec
 from unmask.model.view import View
 
@@ -44,7 +45,7 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(spec.width, spec.eps)
         self.feed_forward = FeedForward(spec)
         self.feed_forward_norm = nn.LayerNorm(spec.width, spec.eps)
-        self.dropout = nn.Dropout(0.0)
+        self.dropout = Dropout(0.0)
 
     def forward(self, x: Tensor, view: View) -> Tensor:
         """(T, W) -> (T, W)."""

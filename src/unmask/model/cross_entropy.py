@@ -71,8 +71,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             total += losses.masked_fill(~counts, 0).sum()
             correct += ((own == highest) & counts).sum()
             shares.scatter_add_(1, target, shares.new_full(target.shape, -1))
-            rows.copy_(shares).mul_(counts)
-        ctx.save_for_backward(x, narrow, logits)
+            rows.copy_(shares)
+        ctx.save_for_backward(x, narrow, logits, labels)
         ctx.dtype = weight.dtype
         ctx.mark_non_differentiable(correct)
         return total, correct
@@ -80,9 +80,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, weight, slopes = ctx.saved_tensors  # (M, W), (V, W), (M, V)
-        scale = scale.to(x.dtype)
-        to_x = (slopes @ weight) * scale  # (M, W)
-        to_weight = slopes.mT @ (x * scale)  # (V, W)
-        to_bias = x.new_full((1, len(x)), 1) * scale @ slopes  # (1, V)
+        x, weight, slopes, labels = ctx.saved_tensors  # (M, W), (V, W), (M, V), (M,)
+        scales = (scale * (labels >= 0)).to(x.dtype)[:, None]  # (M, 1), zero for fillers
+        to_x = (slopes @ weight) * scales  # (M, W)
+        to_weight = slopes.mT @ (x * scales)  # (V, W)
+        to_bias = scales.mT @ slopes  # (1, V)
         return to_x, to_weight.to(ctx.dtype), to_bias[0].to(ctx.dtype), None

@@ -5,6 +5,7 @@ T tokens, W width.
 
 from torch import Tensor, nn
 
+from unmask.model.dropout import Dropout
 from unmask.model.spec import Spec
 from unmask.tokens import Tokens
 
@@ -18,7 +19,7 @@ class Embeddings(nn.Module):
         self.position = nn.Embedding(spec.positions, spec.width)
         self.segment = nn.Embedding(spec.segments, spec.width)
         self.norm = nn.LayerNorm(spec.width, spec.eps)
-        self.dropout = nn.Dropout(0.0)
+        self.dropout = Dropout(0.0)
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Look up T tokens: -> (T, W)."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from unmask.model.dropout import keep
 from unmask.model.view import View
 
 ENOUGH = 3
@@ -142,9 +143,9 @@ class _Attend(torch.autograd.Function):
             weights = logits.softmax(-1)  # (n * H, L, L)
             saved += [qs, ks, vs, weights]
             if dropout:
-                keep = torch.empty_like(weights).bernoulli_(1 - dropout).div_(1 - dropout)
-                saved.append(keep)
-                weights = weights * keep
+                kept = keep(weights, dropout)
+                saved.append(kept)
+                weights = weights * kept
             group.spread(weights @ vs, out)
         ctx.save_for_backward(*saved)
         return out
@@ -159,9 +160,9 @@ class _Attend(torch.autograd.Function):
             slopes = group.stack(grad)  # of the output, (n * H, L, D)
             to_weights = slopes @ vs.mT  # (n * H, L, L)
             if ctx.dropout:
-                keep = next(saved)
-                to_weights *= keep
-                group.spread((weights * keep).mT @ slopes, to_v)
+                kept = next(saved)
+                to_weights *= kept
+                group.spread((weights * kept).mT @ slopes, to_v)
             else:
                 group.spread(weights.mT @ slopes, to_v)
             to_logits = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)

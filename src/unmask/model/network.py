@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from unmask.model.dropout import Dropout
 from unmask.model.heads import Head
 from unmask.model.transformer import Transformer
 from unmask.tokens import Tokens
@@ -40,7 +41,7 @@ class Network(nn.Module):
     def set_dropout(self, rate: float) -> None:
         """Drop hidden states and attention weights at this rate in training."""
         for module in self.modules():
-            if isinstance(module, nn.Dropout):
+            if isinstance(module, Dropout):
                 module.p = rate
 
 
