@@ -15,13 +15,13 @@ FIRST = 5
 """The ids before it are special, in the order [PAD] [UNK] [CLS] [SEP] [MASK]."""
 
 
-def memory(shape: Sequence[Sequence[int]]) -> Store:
-    """Make a store of documents of sentences of the given sizes; token i of it has the id i."""
+def memory(shape: Sequence[Sequence[int]], first: int = 0) -> Store:
+    """Make a store of documents of sentences of the given sizes; token i has the id first + i."""
     sizes = [size for sentences in shape for size in sentences]
     return Store(
         path=Path("memory"),
         manifest={"tokens": sum(sizes), "documents": len(shape), "sentences": len(sizes)},
-        shards=Shards([np.arange(sum(sizes), dtype=np.uint32)]),
+        shards=Shards([first + np.arange(sum(sizes), dtype=np.uint32)]),
         sentence_starts=np.cumsum([0, *sizes]),
         document_starts=np.cumsum([0, *map(len, shape)]),
         unigrams=np.zeros(0, dtype=np.int64),

@@ -190,6 +190,10 @@ def test_lone_sentences_are_counted_and_serve_as_a_random_b() -> None:
     used = {row[2] for planned in several for row in table(planned) if row[4]}
     assert len(used) > 3
     assert all(start >= 10 for start in used)
+    # Also where other pairs have a B of the same length.
+    mixed = [plan([[5, 5]] * 4 + [[5]] * 40, seed=seed) for seed in range(20)]
+    random = [row[2] for planned in mixed for row in table(planned) if row[4]]
+    assert sum(start >= 40 for start in random) > 0.6 * len(random)
 
 
 def test_pairs_need_two_documents_and_two_sentences() -> None:

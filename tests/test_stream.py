@@ -20,7 +20,7 @@ from unmask.data.stream import Source, Step, Stream
 from unmask.errors import UserError
 
 SMALL = stores.memory(stores.shape(0, documents=40, sentences=30, tokens=12))
-LARGE = stores.memory(stores.shape(1, documents=200, sentences=30, tokens=12))
+LARGE = stores.memory(stores.shape(1, documents=200, sentences=30, tokens=12), first=100_000)
 
 
 def source(store: Store, weight: float = 1.0) -> Source:
@@ -108,13 +108,18 @@ def texts(steps: list[Step]) -> list[tuple[int, ...]]:
     ]
 
 
+def singles(store: Store, first: int = 0) -> list[tuple[int, ...]]:
+    """List the sequences of a store whose ids begin at `first`, when each is one text."""
+    documents = np.arange(store.documents_total)
+    planned = plan_singles(store, documents, seed=0, epoch=0, length=32)
+    return [
+        (2, *range(first + start, first + start + size), 3)
+        for start, size in zip(planned.starts[:, 0], planned.sizes[:, 0], strict=True)
+    ]
+
+
 def test_every_example_of_an_epoch_comes_once_and_each_epoch_is_planned_anew() -> None:
     stream = replace(ONE, planner=plan_singles)
-    planned = plan_singles(SMALL, np.arange(40), seed=0, epoch=0, length=32)
-    expected = sorted(
-        (2, *range(start, start + size), 3)
-        for start, size in zip(planned.starts[:, 0], planned.sizes[:, 0], strict=True)
-    )
     # Batches look ahead, so parts of a fourth epoch may be there before the third one is over.
     taken: list[Step] = []
     for step in stream.run():
@@ -122,7 +127,7 @@ def test_every_example_of_an_epoch_comes_once_and_each_epoch_is_planned_anew() -
         if step.state["places"][0][0] == 3:
             break
     found = texts(taken)
-    counts = {text: found.count(text) for text in expected}
+    counts = {text: found.count(text) for text in singles(SMALL)}
     assert min(counts.values()) >= 3
     assert max(counts.values()) <= 4
     pairs = [text for text in texts(list(islice(ONE.run(), 200))) if len(text) > 20]
@@ -130,19 +135,12 @@ def test_every_example_of_an_epoch_comes_once_and_each_epoch_is_planned_anew() -
 
 
 def test_stores_are_mixed_by_weight() -> None:
-    large = SMALL.tokens_total
-    stream = replace(SINGLES, sources=[source(SMALL, 1.0), source(LARGE, 3.0)])
-    steps = list(islice(stream.run(), 400))
-    # The second store has texts beyond the first one's; both have ids from 0 on.
-    places = steps[-1].state["places"]
-    sizes = [
-        len(plan_singles(store, np.arange(store.documents_total), seed=0, epoch=0, length=32))
-        for store in (SMALL, LARGE)
-    ]
-    drawn = [epoch * size + row for (epoch, row), size in zip(places, sizes, strict=True)]
-    assert drawn[1] / sum(drawn) == pytest.approx(0.75, abs=0.03)
-    ends = np.array([max(text) for text in texts(steps)])
-    assert (ends >= large).any()
+    found = texts(list(islice(SINGLES.run(), 400)))
+    share = sum(text[1] >= 100_000 for text in found) / len(found)
+    assert share == pytest.approx(0.75, abs=0.03)
+    assert set(found) <= set(singles(SMALL) + singles(LARGE, 100_000))
+    for window in range(0, len(found) - 100, 100):  # throughout, not one behind the other
+        assert 0.5 < sum(text[1] >= 100_000 for text in found[window : window + 100]) / 100 < 0.95
 
 
 def test_batches_stay_in_the_budget_and_are_sorted_by_length() -> None:
@@ -156,12 +154,8 @@ def test_batches_stay_in_the_budget_and_are_sorted_by_length() -> None:
 def test_held_out_text_is_read_once_and_always_the_same() -> None:
     first, again = ([content(step) for step in MIXED.once()] for _ in range(2))
     assert first == again
-    expected = sum(
-        len(plan_singles(store, np.arange(store.documents_total), seed=0, epoch=0, length=32))
-        for store in (SMALL, LARGE)
-    )
     steps = list(SINGLES.once())
-    assert len(texts(steps)) == expected
+    assert sorted(texts(steps)) == sorted(singles(SMALL) + singles(LARGE, 100_000))
     assert [step.number for step in steps] == list(range(len(steps)))
 
 
@@ -173,6 +167,10 @@ def test_only_the_documents_given_are_read() -> None:
         token for document in held for token in range(starts[document], starts[document + 1])
     }
     assert all(set(text) <= allowed for text in texts(list(islice(stream.run(), 40))))
+
+
+def test_each_batch_has_random_numbers_of_its_own() -> None:
+    assert len({step.rng.random() for step in islice(ONE.run(), 50)}) == 50
 
 
 def test_another_seed_is_another_stream() -> None:

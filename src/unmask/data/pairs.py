@@ -9,8 +9,8 @@ tails, B comes from another document and the next chunk starts with the sentence
 
 Two things differ from the original script. Pairs are real in exactly half of the cases, because a
 sentence left alone makes no pair. And nothing but their meaning tells the pairs apart: a random B
-is the true B of another chunk with the same length and the same kind of ends (whole, cut in front,
-cut behind), while A is what it would be with the true one.
+is the true B of another chunk with the same length, shortened where the true one is, while A is
+what it would be with the true one.
 """
 
 from dataclasses import dataclass
@@ -46,8 +46,8 @@ class _Pairs:
     """(n, 2) int64, in tokens of the store."""
     sizes: np.ndarray
     """(n, 2) int64."""
-    ends: np.ndarray
-    """(n,) int64: B is whole (0), cut in front (1), or cut behind (2)."""
+    shortened: np.ndarray
+    """(n,) bool, whether B lost tokens at one of its ends."""
     tails: np.ndarray
     """(n,) bool."""
     document: np.ndarray
@@ -103,17 +103,21 @@ def _plan_block(sentences: Sentences, longest: int) -> tuple[_Pairs, _Pairs]:
     kept = _truncate(sizes, longest)
     heads = np.stack([uniform(key[pairs], draw) < 0.5 for draw in (_FRONT_A, _FRONT_B)], axis=1)
     dropped = sizes - kept
-    ends = np.where(dropped[:, 1] == 0, 0, np.where(heads[:, 1], 1, 2))
     chunks = _Pairs(
-        starts + dropped * heads, kept, ends, tails[pairs], sentences.document[pairs], key[pairs]
+        starts + dropped * heads,
+        kept,
+        dropped[:, 1] > 0,
+        tails[pairs],
+        sentences.document[pairs],
+        key[pairs],
     )
     start, size = sentences.starts[lone][:, None], np.diff(bounds)[lone][:, None]
-    nothing = np.zeros_like(lone)
+    no = np.zeros(len(lone), dtype=bool)
     singles = _Pairs(
         np.repeat(start, 2, axis=1),
         np.repeat(size, 2, axis=1),
-        nothing,
-        nothing.astype(bool),
+        no,
+        no,
         sentences.document[lone],
         key[lone],
     )
@@ -132,17 +136,17 @@ def _draw_others(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Replace B where the coin fell tails; returns starts and sizes, (n, 2) each.
 
-    Drawn from the texts B of the pool that have its length, its ends and another document. Where
-    there is none, B is a run that starts at a sentence of another document.
+    Drawn from the texts B of the pool that have its length, are shortened or whole like it, and
+    stand in another document. Where there is none, B is a run that starts at a sentence of one.
     """
     starts, sizes = pairs.starts.copy(), pairs.sizes.copy()
     count = len(documents)
-    # Sorted by length and ends, and among those by document: the own document is one range to skip.
-    kind = (pool.sizes[:, 1] * 3 + pool.ends) * count
+    # Sorted by kind, and within a kind by document: the own document is one range to skip.
+    kind = (pool.sizes[:, 1] * 2 + pool.shortened) * count
     order = np.argsort(kind + pool.document, kind="stable")
     ranks = (kind + pool.document)[order]
     tails = np.flatnonzero(pairs.tails)
-    kind = (sizes[tails, 1] * 3 + pairs.ends[tails]) * count
+    kind = (sizes[tails, 1] * 2 + pairs.shortened[tails]) * count
     own = kind + pairs.document[tails]
     first, own_first, own_last, last = np.searchsorted(
         ranks, np.stack([kind, own, own + 1, kind + count])
@@ -179,5 +183,5 @@ def _draw_runs(
 
 
 def _join(parts: list[_Pairs]) -> _Pairs:
-    names = ("starts", "sizes", "ends", "tails", "document", "key")
+    names = ("starts", "sizes", "shortened", "tails", "document", "key")
     return _Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
