@@ -191,6 +191,7 @@ def test_special_tokens_in_a_text_are_text_but_for_asked_masks() -> None:
     assert masked.tokens == ["the", "[MASK]", *pieces[4:]]
     assert masked.ids[1] == tokenizer.mask
     assert masked.offsets[1] == (4, 10)
+    assert small(added_tokens=[]).encode(text, masks=True) == masked
 
 
 def test_decoding_joins_pieces() -> None:
@@ -234,6 +235,12 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
         Tokenizer.load(tmp_path / "missing")
 
 
+def damaged() -> str:
+    document = describe(SMALL, cased=False)
+    del document["model"]["vocab"]
+    return json.dumps(document)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -241,6 +248,7 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
         ("tokenizer.json", b"[]", r"not a JSON object"),
         ("tokenizer.json", b"{}", r"the model is None, not WordPiece"),
         ("tokenizer.json", b'{"model": {"type": "BPE"}}', r"the model is BPE, not WordPiece"),
+        ("tokenizer.json", damaged().encode(), r"tokenizer\.json: damaged"),
         ("vocab.txt", b"[PAD]\n\xff", r"vocab\.txt, byte 6: not UTF-8"),
     ],
 )
@@ -256,3 +264,11 @@ def test_other_cleaning_is_refused(tmp_path: Path, part: str) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps(document))
     with pytest.raises(UserError, match="is Sequence, not Bert"):
         Tokenizer.load(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        UserError, match=r"file: cannot be written \(File exists\)\. Choose another"
+    ):
+        small().save(tmp_path / "file")

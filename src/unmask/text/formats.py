@@ -42,38 +42,30 @@ def txt(path: str, errors: str, part: Part) -> Iterator[str | None]:
         within = within and not lines
         for line in lines:
             if line.strip():
-                yield from _parts(line)
+                yield from _parts(line, 0, len(line))
             else:
                 yield None
-        while _too_long(rest):
-            head, rest = _cut(rest)
-            if head := head.strip():
+        while (stop := _end_of_part(rest, 0, len(rest))) < len(rest):
+            if head := rest[:stop].strip():
                 within = True
                 yield head
-    yield from _parts(rest)
+            rest = rest[stop:]
+    yield from _parts(rest, 0, len(rest))
 
 
 def jsonl(path: str, errors: str, part: Part) -> Iterator[str | None]:
     """Read JSON lines, where the field `text` of a line is a document."""
     offset = part.start
     for number, line in enumerate(_lines(path, part), start=part.lines + 1):
-        where = f"{path}, line {number:,}"
-        try:
-            row = line.decode("utf-8", errors)
-        except UnicodeDecodeError as error:
-            raise _undecodable(f"{path}, byte {offset + error.start:,}", error) from error
-        offset += len(line) + 1
-        row = row.removeprefix("\ufeff") if number == 1 else row
-        if row.strip():
-            text = _text_of(row, where)
-            if "\\u" in row and (half := _SURROGATE.search(text)):
-                if errors == "strict":
-                    raise UserError(
-                        f"{where}: \\u{ord(half[0]):x} is half a character. "
-                        "Mend the line, or pass --errors replace."
-                    )
-                text = _SURROGATE.sub("\ufffd", text)
+        if line and not line.isspace():
+            try:
+                text = _text_of(line, errors)
+            except UnicodeDecodeError as error:
+                raise _undecodable(f"{path}, byte {offset + error.start:,}", error) from error
+            except UserError as error:
+                raise UserError(f"{path}, line {number:,}: {error}") from error
             yield from _document(text)
+        offset += len(line) + 1
 
 
 def parquet(path: str, errors: str, part: Part) -> Iterator[str | None]:
@@ -125,12 +117,13 @@ def _lines(path: str, part: Part) -> Iterator[bytes]:
     pending: list[bytes] = []
     size, number = 0, part.lines + 1
     for block in blocks(path, part):
-        for count, line in enumerate(block.split(b"\n")):
+        for count, piece in enumerate(block.split(b"\n")):
             if count:
-                yield b"".join(pending)
+                line = b"".join(pending)
                 pending, size, number = [], 0, number + 1
-            pending.append(line)
-            size += len(line)
+                yield line
+            pending.append(piece)
+            size += len(piece)
             if size > LARGEST:
                 raise UserError(
                     f"{path}, line {number:,}: the row is above {LARGEST / 1e6:.0f} MB. "
@@ -139,19 +132,26 @@ def _lines(path: str, part: Part) -> Iterator[bytes]:
     yield b"".join(pending)
 
 
-def _text_of(row: str, where: str) -> str:
+def _text_of(line: bytes, errors: str) -> str:
+    """Give the field `text` of a JSON line. Raises UserError or UnicodeDecodeError."""
+    row = line.decode("utf-8", errors).removeprefix("\ufeff")
     try:
         content: Any = json.loads(row)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON ({error}). Mend the line.") from error
+        raise UserError(f"not JSON ({error}). Mend the line.") from error
     if not isinstance(content, dict):
-        raise UserError(f'{where}: not a JSON object. Write each row as {{"text": "..."}}.')
+        raise UserError('not a JSON object. Write each row as {"text": "..."}.')
     if "text" not in content:
         found = ", ".join(content) or "nothing"
-        raise UserError(f"{where}: no field `text` (found {found}). Name the field `text`.")
+        raise UserError(f"no field `text` (found {found}). Name the field `text`.")
     text = content["text"]
     if text is not None and not isinstance(text, str):
-        raise UserError(f"{where}: `text` is {type(text).__name__}, not a string. Mend the line.")
+        raise UserError(f"`text` is {type(text).__name__}, not a string. Mend the line.")
+    if text and "\\u" in row and (half := _SURROGATE.search(text)):
+        if errors == "strict":
+            remedy = "Mend the line, or pass --errors replace."
+            raise UserError(f"\\u{ord(half[0]):x} is half a character. {remedy}")
+        text = _SURROGATE.sub("\ufffd", text)
     return text or ""
 
 
@@ -187,35 +187,39 @@ def _document(text: str) -> Iterator[str | None]:
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     empty = True
-    for line in text.split("\n"):
-        if line.strip():
+    start = 0
+    while start < len(text):  # the text may be large, so it is never cut as a whole
+        newline = text.find("\n", start)
+        stop = newline if newline >= 0 else len(text)
+        for part in _parts(text, start, stop):
             empty = False
-            yield from _parts(line)
+            yield part
+        start = stop + 1
     if empty:
         yield ""
     yield None
 
 
-def _parts(line: str) -> Iterator[str]:
-    """Cut a line where it is too long: parts without white space around them, none empty."""
-    while _too_long(line):
-        head, line = _cut(line)
-        if head := head.strip():
-            yield head
-    if line := line.strip():
-        yield line
+def _parts(text: str, start: int, stop: int) -> Iterator[str]:
+    """Cut a line of a text where it is too long: no part is empty or has white space around it."""
+    while start < stop:
+        end = _end_of_part(text, start, stop)
+        if part := text[start:end].strip():
+            yield part
+        start = end
 
 
-def _too_long(line: str) -> bool:
-    return len(line) > LONGEST // 4 and len(line.encode()) > LONGEST
-
-
-def _cut(line: str) -> tuple[str, str]:
-    """Cut a line at the last white space within `LONGEST` bytes, or there where it has none."""
-    head = line[:LONGEST].encode()[:LONGEST].decode("utf-8", "ignore")
+def _end_of_part(text: str, start: int, stop: int) -> int:
+    """Find the last white space within `LONGEST` bytes, or their end; `stop` if it is nearer."""
+    if stop - start <= LONGEST // 4:  # no character has more than four bytes
+        return stop
+    window = text[start : min(stop, start + LONGEST)]
+    encoded = window.encode()
+    if start + len(window) == stop and len(encoded) <= LONGEST:
+        return stop
+    head = encoded[:LONGEST].decode("utf-8", "ignore")
     front = head.rsplit(None, 1)
-    part = front[0] if len(front) > 1 else head
-    return part, line[len(part) :]
+    return start + len(front[0] if len(front) > 1 else head)
 
 
 def _undecodable(place: str, error: UnicodeDecodeError) -> UserError:

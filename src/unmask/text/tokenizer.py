@@ -71,8 +71,8 @@ class Tokenizer:
     """(V,) bool, the pieces that continue a word."""
 
     def __init__(self, document: Mapping[str, Any], source: str = "tokenizer") -> None:
-        _check(document, source)
         self._document = {**document, "truncation": None, "padding": None}
+        _check(self._document, source)
         self._added: list[dict[str, Any]] = list(document.get("added_tokens") or [])
         vocabulary: dict[str, int] = dict(document["model"]["vocab"])
         vocabulary.update({token["content"]: token["id"] for token in self._added})
@@ -125,24 +125,32 @@ class Tokenizer:
         """Write `tokenizer.json`, `tokenizer_config.json` and `vocab.txt`.
 
         `transformers`' AutoTokenizer opens the folder. The same tokenizer gives the same bytes.
+        Raises UserError when they cannot be written.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         normalizer = self._document["normalizer"]
         config = {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": normalizer["lowercase"],
-            "strip_accents": normalizer["strip_accents"],
+            "strip_accents": normalizer.get("strip_accents"),
             "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
             "model_max_length": 512,
             **{f"{token.strip('[]').lower()}_token": token for token in SPECIAL},
         }
-        for name, text in {
+        files = {
             "tokenizer.json": json.dumps(self._document, ensure_ascii=False, indent=2) + "\n",
             "tokenizer_config.json": json.dumps(config, indent=2) + "\n",
             "vocab.txt": "".join(f"{piece}\n" for piece in self._pieces),
-        }.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in files.items():
+                (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or folder}: cannot be written ({error.strerror}). "
+                "Choose another folder, or make room."
+            ) from error
 
     @cached_property
     def fingerprint(self) -> str:
@@ -183,7 +191,7 @@ class Tokenizer:
 
     @cached_property
     def _masking(self) -> tokenizers.Tokenizer:
-        return self._library_for([token for token in self._added if token["id"] == self.mask])
+        return self._library_for([_special("[MASK]", self.mask)])
 
     def _library_for(self, special: list[dict[str, Any]]) -> tokenizers.Tokenizer:
         """Make the library's tokenizer, to which no other special tokens are special."""
@@ -217,18 +225,7 @@ def build(document: Mapping[str, Any]) -> tokenizers.Tokenizer:
 def describe(pieces: Sequence[str], *, cased: bool) -> dict[str, Any]:
     """Make the content of a `tokenizer.json` for a vocabulary in the order of its ids."""
     ids = {piece: i for i, piece in enumerate(pieces)}
-    added = [
-        {
-            "id": ids[token],
-            "content": token,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for token in sorted(set(SPECIAL) & ids.keys(), key=ids.__getitem__)
-    ]
+    added = [_special(token, ids[token]) for token in SPECIAL if token in ids]
     a, b = ({"Sequence": {"id": name, "type_id": i}} for i, name in enumerate("AB"))
     cls, sep, end = (
         {"SpecialToken": {"id": token, "type_id": i}}
@@ -243,7 +240,7 @@ def describe(pieces: Sequence[str], *, cased: bool) -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": added,
+        "added_tokens": sorted(added, key=lambda token: token["id"]),
         "normalizer": {
             "type": "BertNormalizer",
             "clean_text": True,
@@ -269,6 +266,12 @@ def describe(pieces: Sequence[str], *, cased: bool) -> dict[str, Any]:
     }
 
 
+def _special(token: str, token_id: int) -> dict[str, Any]:
+    """Make the entry of a special token among the `added_tokens`."""
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": token_id, "content": token, **plain, "special": True}
+
+
 def _check(document: Mapping[str, Any], source: str) -> None:
     for part, wanted in (
         ("model", "WordPiece"),
@@ -281,6 +284,10 @@ def _check(document: Mapping[str, Any], source: str) -> None:
                 f"{source}: the {part.replace('_', '-')} is {kind}, not {wanted}. "
                 "Only BERT's tokenizer can be read."
             )
+    try:
+        build(document)
+    except Exception as error:  # the library raises nothing more particular
+        raise UserError(f"{source}: damaged ({error}). Copy the file anew.") from error
 
 
 def _has_capitals(pieces: Sequence[str]) -> bool:
