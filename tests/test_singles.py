@@ -141,5 +141,5 @@ def test_more_documents_move_few_between_the_parts() -> None:
 
 
 def test_too_few_documents_cannot_be_split() -> None:
-    with pytest.raises(UserError, match="3 documents are too few"):
+    with pytest.raises(UserError, match="documents: 3, too few to hold some"):
         split_documents(3, 0.5, 0)

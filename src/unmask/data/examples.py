@@ -87,8 +87,8 @@ def split_documents(count: int, fraction: float, seed: int) -> tuple[np.ndarray,
     """
     if count < 4:
         raise UserError(
-            f"{count} documents are too few to hold some of them out. "
-            "Give a held-out token store, or text with at least 4 documents."
+            f"documents: {count}, too few to hold some of them out and make pairs of the others. "
+            "Separate documents by blank lines, or give a token store of held-out text."
         )
     held = min(max(2, round(count * fraction)), count - 2)
     order = np.argsort(uniform(below(address(seed), np.arange(count)), 0), kind="stable")
