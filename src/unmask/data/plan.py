@@ -21,10 +21,10 @@ from unmask.text.scanning import Scan, scan
 WORK = ".preparing"
 """Folder inside an unfinished store: the plan, the tokenizer, what is completed, the logs."""
 
-TASKS = 64
+TASKS = 32
 """How many tasks a corpus of middling size is cut into."""
 
-SMALLEST, LARGEST = 1 << 20, 64 << 20
+SMALLEST, LARGEST = 2 << 20, 64 << 20
 """Stored bytes of a task, at least and at most: its start costs little, its loss not much."""
 
 EXPANSION = 3
