@@ -20,7 +20,6 @@ from unmask.model.kernels import KERNELS
 from unmask.model.network import Network
 from unmask.model.spec import Spec
 from unmask.objectives.masked import MaskedObjective
-from unmask.tokens import Layout, Tokens
 
 SIZES = {
     "tiny": (128, 2),
@@ -31,7 +30,7 @@ SIZES = {
 }
 
 
-def batch(vocabulary: int, length: int, budget: int) -> Batch:
+def batch(objective: MaskedObjective, length: int, budget: int) -> Batch:
     rng = np.random.default_rng(0)
     lengths: list[int] = []
     while True:
@@ -39,16 +38,14 @@ def batch(vocabulary: int, length: int, budget: int) -> Batch:
         if sum(lengths) + size > budget:
             break
         lengths.append(size)
-    total = sum(lengths)
-    rows = np.sort(rng.permutation(total)[: round(0.15 * total)])
-    ids = torch.from_numpy(rng.integers(0, vocabulary, total))
-    return Batch(
-        tokens=Tokens(ids, Layout.of(sorted(lengths, reverse=True)), torch.zeros_like(ids)),
-        rows=torch.from_numpy(rows),
-        labels=ids[rows],
-        pairs=torch.from_numpy(rng.integers(0, 2, len(lengths))),
-        counts={"mlm": len(rows), "nsp": len(lengths)},
+    ends = np.sort(lengths)[::-1].cumsum()  # as the stream has them, the longest first
+    packed = Packed(
+        ids=rng.integers(5, objective.vocabulary.continues.size, ends[-1]),
+        cu_seqlens=np.concatenate([[0], ends]),
+        segments=np.zeros(ends[-1], dtype=np.int64),
+        labels=rng.integers(0, 2, len(lengths)),
     )
+    return objective.corrupt(packed, rng)
 
 
 def build(arguments: argparse.Namespace) -> Network:
