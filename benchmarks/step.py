@@ -14,6 +14,8 @@ import torch
 
 from unmask import hardware
 from unmask.contracts import Batch
+from unmask.data.masking import Vocabulary
+from unmask.data.packing import Packed
 from unmask.families.bert import FAMILY
 from unmask.model.attention import Attention
 from unmask.model.kernels import KERNELS
@@ -86,15 +88,21 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     if not arguments.glibc:
         hardware.keep_memory()
-    network, data = (
-        build(arguments),
-        batch(arguments.vocabulary, arguments.length, arguments.tokens),
+    network = build(arguments)
+    vocabulary = Vocabulary(
+        cls=2,
+        sep=3,
+        mask=4,
+        special=np.arange(5),
+        continues=np.zeros(arguments.vocabulary, dtype=bool),
     )
+    objective = MaskedObjective(vocabulary=vocabulary)
+    data = batch(objective, arguments.length, arguments.tokens)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=not arguments.float32):
-            parts = MaskedObjective.loss(None, network.encoder, network.head, data)
+            parts = objective.loss(network.encoder, network.head, data)
         sum(part.total / data.counts[name] for name, part in parts.items()).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
