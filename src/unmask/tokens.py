@@ -5,7 +5,6 @@ T tokens of a batch laid end to end, B sequences, L the longest of them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -67,10 +66,6 @@ class Layout:
             first=torch.from_numpy(starts),
             last=torch.from_numpy(ends - 1),
         )
-
-    def runs(self) -> list[tuple[int, int]]:
-        """Neighbours of equal length, as (how many, tokens of each), in order."""
-        return [(len(list(same)), length) for length, same in groupby(self.lengths)]
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Layout":
         """Copy the tensors to a device."""

@@ -5,6 +5,7 @@ import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import mean, median
 
 import torch
 
@@ -49,15 +50,17 @@ def rehearse(trainer: Trainer, data: Iterator[StepData], heldout: Heldout, secon
     The rate is zero and the moments are thrown away, so that the run begins as if nothing had been.
     """
     _pass(trainer, next(data))  # the first step sets up memory and kernels
-    begin = time.perf_counter()
-    tokens, steps = 0, 0
-    while steps < 3 or time.perf_counter() - begin < min(seconds, LONGEST):
+    tokens: list[int] = []
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < min(seconds, LONGEST):
+        begin = time.perf_counter()
         step = next(data)
         _pass(trainer, step)
-        tokens, steps = tokens + step.tokens, steps + 1
-        if time.perf_counter() - begin > LONGEST:
+        times.append(time.perf_counter() - begin)
+        tokens.append(step.tokens)
+        if sum(times) > LONGEST:
             break
-    step_seconds = (time.perf_counter() - begin) / steps
+    step_seconds = median(times)  # one slow moment of the machine must not shorten the run
     trainer.updates = Updates(trainer.network, trainer.plan.recipe.optimizer)
     few = Heldout(heldout.batches[:4], heldout.unigrams)
     begin = time.perf_counter()
@@ -66,7 +69,7 @@ def rehearse(trainer: Trainer, data: Iterator[StepData], heldout: Heldout, secon
     return Cost(
         step_seconds=trainer.world.share(step_seconds),
         evaluation_seconds=trainer.world.share(batch_seconds * len(heldout.batches)),
-        step_tokens=trainer.world.share(tokens / steps),
+        step_tokens=trainer.world.share(mean(tokens)),
         memory=_peak(trainer.device),
     )
 
