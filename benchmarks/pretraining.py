@@ -32,18 +32,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from unmask import hardware
-
-hardware.keep_memory()  # for all contestants alike, before torch takes memory
-
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
-from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
-from transformers import DataCollatorForLanguageModeling
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertTokenizerFast,
+    DataCollatorForLanguageModeling,
+)
 
 import unmask
+from unmask import hardware
 from unmask.contracts import Batch
 from unmask.text.reading import expand, read
 from unmask.text.tokenizer import Tokenizer
@@ -212,7 +213,7 @@ def our_trainer(work: Path) -> tuple[Trainer, Corpus]:
     return Trainer(plan, network, corpus.objective, World()), corpus
 
 
-def calibrate(work: Path, rounds: int, seconds: float) -> None:
+def calibrate(work: Path, rounds: int = 4, seconds: float = 5.0) -> None:
     """Time the steps of all contestants, taking turns; medians are added to calibration.json."""
     trainer, corpus = our_trainer(work)
     data = corpus.steps(0, {}, World())
@@ -347,8 +348,7 @@ def report(work: Path) -> None:
         end = curves[name][-1]
         reached = seconds_to(curves["unmask"], end["loss"])
         summary[name] = {
-            "final_loss": end["loss"],
-            "seconds": end["seconds"],
+            **end,
             "unmask_reaches_it_after": reached,
             "share_of_its_time": None if reached is None else reached / end["seconds"],
         }
@@ -360,7 +360,6 @@ def report(work: Path) -> None:
         "calibration": entries,
         "curves": curves,
     }
-    RESULTS.mkdir(exist_ok=True)
     (RESULTS / "pretraining.json").write_text(json.dumps(result, indent=1) + "\n")
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -372,11 +371,7 @@ def report(work: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     figure.savefig(RESULTS / "pretraining.svg")
-    print(
-        json.dumps(
-            {k: v for k, v in result.items() if k not in ("curves", "calibration")}, indent=1
-        )
-    )
+    print(json.dumps(summary, indent=1))
 
 
 def main() -> None:
@@ -387,12 +382,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / ".bench")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    hardware.keep_memory()  # for all contestants alike
     set_up(options.work)
     if options.stage == "calibrate":
-        calibrate(options.work, options.rounds, seconds=5.0)
+        calibrate(options.work)
     elif options.stage == "report":
         report(options.work)
     elif options.name == "unmask":
