@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -192,18 +192,28 @@ class _ArrayFile:
 
 def _write_starts(folder: Path, shards: Sequence[ShardInfo], unit: str) -> None:
     """Write where each sentence or document starts, from the sizes that the shards hold."""
-    parts = [np.load(folder / shard.name / f"{unit}_sizes.npy", mmap_mode="r") for shard in shards]
     path = folder / f"{unit}_starts.npy"
     partial = path.with_name(path.name + PARTIAL)
-    count = sum(part.size for part in parts) + 1
-    starts = np.lib.format.open_memmap(partial, "w+", dtype=np.int64, shape=(count,))
-    at = 0
-    for part in parts:
-        ends = np.cumsum(part, dtype=np.int64)
-        starts[at + 1 : at + 1 + part.size] = starts[at] + ends
-        at += part.size
-    starts.flush()
+    count = sum(getattr(shard, f"{unit}s") for shard in shards) + 1
+    header = {"descr": "<i8", "fortran_order": False, "shape": (count,)}
+    with partial.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        starts = np.zeros(1, dtype="<i8")
+        starts.tofile(file)
+        for shard in shards:
+            for sizes in _stretches(folder / shard.name / f"{unit}_sizes.npy"):
+                starts = starts[-1] + np.cumsum(sizes, dtype="<i8")
+                starts.tofile(file)
     partial.rename(path)
+
+
+def _stretches(path: Path) -> Iterator[np.ndarray]:
+    """Read a one-dimensional .npy file piece by piece: a memory map would count as memory."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        dtype = np.lib.format.read_array_header_1_0(file)[2]
+        while (values := np.fromfile(file, dtype, _FLUSH)).size:
+            yield values
 
 
 def _describe(folder: Path, name: str) -> dict[str, dict[str, Any]]:
