@@ -34,7 +34,7 @@ from unmask.text.reading import expand
 from unmask.text.tokenizer import Tokenizer
 from unmask.verbs import PrepareOptions, verb
 
-_STORED = 0.6
+_STORED = 0.7
 """Bytes of a store to a byte of text, about."""
 
 _PATIENCE = 5.0
