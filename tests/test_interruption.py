@@ -116,6 +116,7 @@ def test_a_stopped_run_saves_says_so_and_ends_with_130(whole, tmp_path, number):
     said = out.with_suffix(".stderr").read_text()
     assert "Stopped and saved at step" in said
     assert "Traceback" not in said
+    assert unmask.Model.from_pretrained(out / "model").width == 16
     newest = checkpoint.verify(next(checkpoint.newest(out / "checkpoints")))
     assert newest.step == len(losses(out)) < STEPS
     assert end(start(store, out)) == 0

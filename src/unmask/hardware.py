@@ -1,14 +1,19 @@
 """What the machine can do, found out when asked."""
 
 import ctypes
+import os
 import sys
 
 import torch
 
 
 def device() -> torch.device:
-    """Choose where to compute: the current GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Choose where to compute: this rank's GPU where there is one, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(found)
+    return found
 
 
 def has_bfloat16(device: torch.device) -> bool:

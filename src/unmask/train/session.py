@@ -75,12 +75,27 @@ class Session:
         self.network.train()
         self.heldout = corpus.heldout()
         self.watcher = Watcher(wanted.recipe.steps, quiet=not ranks.leads)
-        self.last: Evaluation | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse now what would only fail later: long sequences, probes without a mask."""
+        longest = max(phase.length for phase in self.settings.recipe.data.phases)
+        if longest > self.pretrained.spec.positions:
+            raise UserError(
+                f"--model {self.settings.model} reads {self.pretrained.spec.positions} tokens;"
+                f" data.phases has sequences of {longest}"
+            )
+        for text in self.settings.probe:
+            Model(self.pretrained).blanks(text)
 
     def run(self, fresh: bool) -> PretrainResult:
         """Train to the end of the run, then write its model, its report and its result."""
         state = State(step=0, skipped=0, phase=0, stream={}, tokens=0, seconds=0.0)
         if fresh:
+            if any(checkpoint.newest(self.folder / "checkpoints")):
+                raise UserError(
+                    f"{self.folder} has checkpoints but no config.toml; give another --out"
+                )
             self.corpus.verify()
             self._rehearse()
         trainer = self._trainer()
@@ -94,6 +109,8 @@ class Session:
             try:
                 run.train()
             except KeyboardInterrupt:
+                if self.ranks.leads:
+                    huggingface.write(self.pretrained, self.folder / "model")
                 self.watcher.say(
                     f"Stopped and saved at step {run.state.step:,}."
                     " The same command goes on from there."
@@ -170,7 +187,6 @@ class Session:
         self.watcher.step(report)
         if report.evaluation is None:
             return {}
-        self.last = report.evaluation
         if not self.settings.probe:
             self.watcher.evaluation(report, {})
             return {}
