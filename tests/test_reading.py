@@ -3,7 +3,7 @@
 import gzip
 import json
 import lzma
-import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from unmask.text import formats, opening
 from unmask.text.opening import Part
 from unmask.text.reading import TextFile, expand, read
 
+NOISE = random.Random(0).randbytes(999)  # the same in every process, as names of tests must be
 DOCUMENTS = [["One. Two.", "Дважды два."], ["犬"], ["The end, 😀."]]
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -170,7 +171,11 @@ def test_parts_of_a_file_give_what_the_whole_gives(tmp_path: Path, small_blocks:
     ("name", "content", "message"),
     [
         ("a.txt", b"caf\xc3\xa9 \xe9t\xc3\xa9", r"a\.txt, byte 6: not UTF-8 \(0xE9\)\. Save the"),
-        ("a.txt.gz", gzip.compress(b"x" * 81_220 + b"\xe9"), r"a\.txt\.gz, byte 81,220: not UTF"),
+        (
+            "a.txt.gz",
+            gzip.compress(b"x" * 81_220 + b"\xe9", mtime=0),
+            r"a\.txt\.gz, byte 81,220: not UTF",
+        ),
         ("a.txt", "cut short: é".encode()[:-1], r"byte 11: not UTF-8 \(0xC3\)"),
         ("a.txt", "ab\n".encode("utf-16"), r"byte 0: not UTF-8 \(0xFF\).*--errors replace"),
         ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}', r"a\.jsonl, byte 24: not UTF-8 \(0xFF\)"),
@@ -180,14 +185,14 @@ def test_parts_of_a_file_give_what_the_whole_gives(tmp_path: Path, small_blocks:
         ("a.jsonl", b'{"id": 1, "body": "b"}', r"line 1: no field `text` \(found id, body\)"),
         ("a.jsonl", b'\n{"text": 7}', r"line 2: `text` is int, not a string"),
         ("a.jsonl", b'{"text": "\\ud83d"}', r"line 1: \\ud83d is half a character.*replace"),
-        ("a.txt.gz", gzip.compress(os.urandom(999))[:-9], r"a\.txt\.gz: damaged \(Compressed file"),
+        ("a.txt.gz", gzip.compress(NOISE, mtime=0)[:-9], r"a\.txt\.gz: damaged \(Compressed file"),
         ("a.txt.gz", b"no gzip at all", r"a\.txt\.gz: damaged \(Not a gzipped file"),
-        ("a.txt.xz", lzma.compress(os.urandom(999))[:-9], r"a\.txt\.xz: damaged"),
+        ("a.txt.xz", lzma.compress(NOISE)[:-9], r"a\.txt\.xz: damaged"),
         ("a.txt.xz", b"no xz at all", r"a\.txt\.xz: damaged"),
-        ("a.txt.zst", zstandard.compress(os.urandom(999))[:-9], r"a\.txt\.zst: damaged \(Trunc"),
+        ("a.txt.zst", zstandard.compress(NOISE)[:-9], r"a\.txt\.zst: damaged \(Trunc"),
         ("a.txt.zst", b"no zst at all", r"a\.txt\.zst: damaged"),
         ("a.parquet", b"PAR1 no parquet PAR1", r"a\.parquet: damaged"),
-        ("a.parquet.gz", gzip.compress(b"PAR1")[:-5], r"a\.parquet\.gz: damaged"),
+        ("a.parquet.gz", gzip.compress(b"PAR1", mtime=0)[:-5], r"a\.parquet\.gz: damaged"),
     ],
 )
 def test_bad_content_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -226,7 +231,7 @@ def test_too_large_rows_are_refused_by_name(
     rows = b'{"text": "short"}\n{"text": "' + b"a" * 990 + b'"}\n'
     with pytest.raises(UserError, match=r"a\.jsonl, line 2: the row is above"):
         list(read(file(tmp_path / "a.jsonl", rows)))
-    write_parquet(tmp_path / "a.parquet", ["ab", os.urandom(600).hex()], row_group_size=1)
+    write_parquet(tmp_path / "a.parquet", ["ab", NOISE.hex()], row_group_size=1)
     with pytest.raises(UserError, match=r"a\.parquet, row group 2: its text takes"):
         list(read(TextFile(str(tmp_path / "a.parquet"), 1)))
 

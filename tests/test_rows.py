@@ -68,7 +68,7 @@ def test_a_csv_field_over_two_lines_keeps_the_place_of_the_row(tmp_path: Path) -
     ("name", "data", "part"),
     [
         ("a.txt", b"fine\nb\xe9d\n", "a.txt, byte 6: not UTF-8 (0xE9)"),
-        ("a.txt.gz", gzip.compress(b"x" * 99)[:-9], "a.txt.gz: damaged"),
+        ("a.txt.gz", gzip.compress(b"x" * 99, mtime=0)[:-9], "a.txt.gz: damaged"),
         ("a.txt.xz", lzma.compress(b"x" * 99)[:-9], "a.txt.xz: damaged"),
         ("a.txt.zst", b"nothing", "a.txt.zst: damaged"),
         ("a.csv", b"text,text\n1,2\n", "a.csv, line 1: a header needs"),
