@@ -1,4 +1,4 @@
-"""What a run reports: one JSON line a step, and TensorBoard's events of the same figures."""
+"""What a run reports: one JSON line a step, and TensorBoard's events of some of them."""
 
 import json
 from collections.abc import Mapping
@@ -10,9 +10,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 Row = Mapping[str, Any]
 
+BOARD_EVERY = 10
+"""Steps between two points of TensorBoard's curves: each costs a small model noticeable time."""
+
 
 class Metrics:
-    """The rows of `metrics.jsonl`, appended as the run goes, and mirrored to TensorBoard.
+    """The rows of `metrics.jsonl`, appended as the run goes, some also sent to TensorBoard.
 
     Opened at a step, it first drops all rows behind that step: a resumed run has each step once.
     """
@@ -30,6 +33,8 @@ class Metrics:
         """Append a row; it has a `step` and is written out at once."""
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
+        if row["step"] % BOARD_EVERY and "heldout_mlm_loss" not in row:
+            return
         for name, value in row.items():
             if name != "step" and isinstance(value, int | float):
                 self._board.add_scalar(name, value, row["step"])
