@@ -26,7 +26,8 @@ SETTINGS: Sequence[str] = (
     "watch.evaluations=8",
     "watch.heldout_tokens=65536",
     "data.batch_tokens=4096",
-    "optimizer.rate=5e-3",
+    "optimizer.rate=3e-3",
+    "schedule.warmup=0.03",
 )
 """What differs from the recipe, as KEY=VALUE: so little text wants small batches."""
 HELD_OUT = "0.05"

@@ -186,7 +186,7 @@ class DemoOptions:
 
     out: Path = field(kw_only=True)
     """Folder to write everything to."""
-    budget: str = field(default="3m", kw_only=True)
+    budget: str = field(default="200s", kw_only=True)
     """Time for pre-training."""
     json: bool = field(default=False, kw_only=True)
     """End standard output with one JSON object."""
