@@ -194,7 +194,9 @@ def _map(path: Path, dtype: np.dtype[Any], count: int) -> np.ndarray:
 
 
 def _damaged(path: Path, how: str) -> UserError:
-    return UserError(f"{path}: the token store is damaged: {how}. Delete it and run unmask prepare again.")
+    return UserError(
+        f"{path}: the token store is damaged: {how}. Delete it and run unmask prepare again."
+    )
 
 
 def checksum(path: Path) -> str:
