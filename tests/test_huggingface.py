@@ -225,7 +225,7 @@ def widen(folder: Path) -> None:
 
 
 def add(folder: Path) -> None:
-    rewrite(folder, {**weights(folder), "classifier.weight": torch.zeros(3, 16)})
+    rewrite(folder, {**weights(folder), "surplus.weight": torch.zeros(3, 16)})
 
 
 def cut(folder: Path) -> None:
@@ -245,7 +245,7 @@ def lose_shard(folder: Path) -> None:
         (drop, r"missing bert\.encoder\.layer\.1\.attention\.self\.query\.weight \(16, 16\)"),
         (drop_of_head, r"missing cls\.predictions\.bias \(\d+,\)"),
         (widen, r"misshapen bert\.encoder\S*query\.weight \(16, 17\) instead of \(16, 16\)"),
-        (add, r"unexpected classifier\.weight \(3, 16\)"),
+        (add, r"unexpected surplus\.weight \(3, 16\)"),
         (lambda f: configure(f, num_hidden_layers=1), r"unexpected bert\.encoder\.layer\.1"),
         (lambda f: configure(f, num_hidden_layers=3), r"missing bert\.encoder\.layer\.2"),
         (lambda f: configure(f, vocab_size=9), r"misshapen bert\.embeddings\.word_embeddings"),

@@ -64,8 +64,9 @@ class HeadSpec:
 
     architecture: str
     """The class that `transformers` opens it with."""
-    build: Callable[[Spec, nn.Embedding], Head]
-    """Makes the head; a tied decoder gets the embedding of the pieces."""
+    build: Callable[[Spec, nn.Embedding, int], Head]
+    """Makes the head; a tied decoder gets the embedding of the pieces, a classifier the number of
+    labels."""
     prefixed: bool = True
     """Whether the encoder's tensors are named with the family's prefix."""
 
@@ -89,7 +90,10 @@ class Family:
     heads: Mapping[str, HeadSpec]
     """By name, the largest first: a checkpoint is read as the first that it has all tensors of."""
 
-    def network(self, spec: Spec, head: str) -> Network:
-        """Build an encoder with a head; its weights are not those of any training yet."""
+    def network(self, spec: Spec, head: str, labels: int = 0) -> Network:
+        """Build an encoder with a head; its weights are not those of any training yet.
+
+        labels: how many a classifier tells apart.
+        """
         encoder = Transformer(spec)
-        return Network(encoder, self.heads[head].build(spec, encoder.embeddings.piece))
+        return Network(encoder, self.heads[head].build(spec, encoder.embeddings.piece, labels))

@@ -8,7 +8,7 @@ import os
 import pickle
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from unmask.text.tokenizer import Tokenizer
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 OLD_WEIGHTS = "pytorch_model.bin"
+_OF_A_TASK = ("id2label", "label2id", "num_labels", "problem_type", "unmask")
+"""Settings that belong to a head."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +49,41 @@ class Pretrained:
     """Name of the head among the family's."""
     tokenizer: Tokenizer | None
     """None where the folder has none."""
+    labels: tuple[str, ...] = ()
+    """What a classifier tells apart, in the order of its scores."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The config.json that it was read from, so that settings not used here are kept."""
+
+    def with_head(
+        self,
+        head: str,
+        labels: tuple[str, ...],
+        config: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> tuple["Pretrained", list[str]]:
+        """Put a head on the same encoder; its tensors that are not there yet are drawn at random.
+
+        config: settings to be saved with the model. Returns the new model, which shares no tensor
+        with this one, and the names of the drawn tensors, as checkpoints have them. A classifier
+        of the same labels is kept. Raises UserError when the family has no such head.
+        """
+        _check_head(self.family, head)
+        network = self.family.network(self.spec, head, len(labels))
+        network.initialise(generator)
+        same = (head, labels) == (self.head, self.labels)
+        known = {
+            name: tensor
+            for name, tensor in self.network.state_dict().items()
+            if same or not name.startswith("head.classifier")
+        }
+        wanted = network.state_dict()
+        network.load_state_dict({name: known.get(name, tensor) for name, tensor in wanted.items()})
+        drawn = [self.family.names.theirs(name) for name in wanted if name not in known]
+        kept = {name: value for name, value in self.config.items() if name not in _OF_A_TASK}
+        adapted = replace(
+            self, network=network, head=head, labels=labels, config={**kept, **config}
+        )
+        return adapted, drawn
 
 
 def read(source: str | Path, head: str | None = None) -> Pretrained:
@@ -61,12 +96,12 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
     folder = locate(source)
     config = _json(folder / "config.json")
     family = _family(config, folder)
-    if head is not None and head not in family.heads:
-        raise UserError(f"there is no head {head!r}; {family.name} has {', '.join(family.heads)}")
+    if head is not None:
+        _check_head(family, head)
     with _named(folder / "config.json"):
-        spec = family.spec(config)
+        spec, labels = family.spec(config), _labels(config)
     found = _ours(_tensors(folder), family)
-    heads = {name: _shapes(family, spec, name) for name in family.heads}
+    heads = {name: _shapes(family, spec, name, len(labels)) for name in family.heads}
     if head is None:
         architectures = config.get("architectures") or []
         named = [name for name, kind in family.heads.items() if kind.architecture in architectures]
@@ -74,7 +109,7 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
     with _named(folder):
         _check(heads[head], set().union(*heads.values()), found, family)
     with torch.device("meta"):
-        network = family.network(spec, head)
+        network = family.network(spec, head, len(labels))
     network.load_state_dict({name: found[name].float() for name in heads[head]}, assign=True)
     has_tokenizer = any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt"))
     return Pretrained(
@@ -83,6 +118,7 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
         network=network.eval(),
         head=head,
         tokenizer=Tokenizer.load(folder) if has_tokenizer else None,
+        labels=labels if network.head.classifier is not None else (),
         config=config,
     )
 
@@ -100,6 +136,9 @@ def write(pretrained: Pretrained, folder: str | Path) -> None:
     config.update(pretrained.config)
     config.pop("torch_dtype", None)  # the older name of dtype
     config.update(architectures=[head.architecture], dtype="float32")
+    if pretrained.labels:
+        config["id2label"] = {str(i): label for i, label in enumerate(pretrained.labels)}
+        config["label2id"] = {label: i for i, label in enumerate(pretrained.labels)}
     assert family.spec(config) == pretrained.spec, "the kept settings contradict the structure"
     tensors = {}
     for name, tensor in pretrained.network.state_dict().items():
@@ -162,6 +201,23 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
     return families[kind]
 
 
+def _check_head(family: Family, head: str) -> None:
+    if head not in family.heads:
+        raise UserError(f"there is no head {head!r}; {family.name} has {', '.join(family.heads)}")
+
+
+def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read the names of the labels, in the order of their scores; two unnamed ones by default."""
+    named = config.get("id2label")
+    if named is None:
+        return tuple(f"LABEL_{i}" for i in range(config.get("num_labels", 2)))
+    try:
+        numbered = {int(number): str(label) for number, label in named.items()}
+        return tuple(numbered[number] for number in range(len(numbered)))
+    except (AttributeError, KeyError, ValueError):
+        raise UserError("id2label does not number labels from 0 on") from None
+
+
 def _tensors(folder: Path) -> dict[str, Tensor]:
     """Load every tensor of a checkpoint under its own name."""
     path = next((p for n in (WEIGHTS, INDEX, OLD_WEIGHTS) if (p := folder / n).exists()), None)
@@ -199,10 +255,10 @@ def _ours(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
     return found
 
 
-def _shapes(family: Family, spec: Spec, head: str) -> dict[str, tuple[int, ...]]:
+def _shapes(family: Family, spec: Spec, head: str, labels: int) -> dict[str, tuple[int, ...]]:
     """Give the shape of every tensor of a network."""
     with torch.device("meta"):
-        network = family.network(spec, head)
+        network = family.network(spec, head, labels)
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
@@ -211,8 +267,10 @@ def _head(
 ) -> str:
     """Find the largest head that all tensors are there of, or else one that the config names."""
     complete = [head for head, tensors in heads.items() if all(name in found for name in tensors)]
-    if complete and (not named or set(named) & set(complete)):
+    if complete and not named:
         return complete[0]
+    if fitting := [head for head in complete if head in named]:
+        return fitting[0]
     return (named or list(heads))[-1]  # it is not complete, which is an error that tells more
 
 

@@ -70,20 +70,36 @@ def config(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _pretraining(spec: Spec, pieces: nn.Embedding) -> Head:
+def _pretraining(spec: Spec, pieces: nn.Embedding, labels: int) -> Head:
     masked, pair = MaskedLM(spec, pieces), nn.Linear(spec.width, 2)
     return Head(masked=masked, pooler=Pooler(spec), pair=pair)
 
 
-def _masked(spec: Spec, pieces: nn.Embedding) -> Head:
+def _masked(spec: Spec, pieces: nn.Embedding, labels: int) -> Head:
     return Head(masked=MaskedLM(spec, pieces))
 
 
-def _pooler(spec: Spec, pieces: nn.Embedding) -> Head:
+def _sequences(spec: Spec, pieces: nn.Embedding, labels: int) -> Head:
+    return Head(pooler=Pooler(spec), classifier=nn.Linear(spec.width, labels))
+
+
+def _tokens(spec: Spec, pieces: nn.Embedding, labels: int) -> Head:
+    return Head(classifier=nn.Linear(spec.width, labels))
+
+
+def _spans(spec: Spec, pieces: nn.Embedding, labels: int) -> Head:
+    return Head(span=nn.Linear(spec.width, 2))
+
+
+def _choices(spec: Spec, pieces: nn.Embedding, labels: int) -> Head:
+    return Head(pooler=Pooler(spec), classifier=nn.Linear(spec.width, 1))
+
+
+def _pooler(spec: Spec, pieces: nn.Embedding, labels: int) -> Head:
     return Head(pooler=Pooler(spec))
 
 
-def _none(spec: Spec, pieces: nn.Embedding) -> Head:
+def _none(spec: Spec, pieces: nn.Embedding, labels: int) -> Head:
     return Head()
 
 
@@ -106,6 +122,8 @@ NAMES = Names(
         "head.masked.norm": "cls.predictions.transform.LayerNorm",
         "head.masked": "cls.predictions",
         "head.pair": "cls.seq_relationship",
+        "head.classifier": "classifier",
+        "head.span": "qa_outputs",
     }
 )
 
@@ -123,6 +141,14 @@ FAMILY = Family(
     heads={
         "pretraining": HeadSpec(architecture="BertForPreTraining", build=_pretraining),
         "masked-lm": HeadSpec(architecture="BertForMaskedLM", build=_masked),
+        "text-classification": HeadSpec(
+            architecture="BertForSequenceClassification", build=_sequences
+        ),
+        "multiple-choice": HeadSpec(architecture="BertForMultipleChoice", build=_choices),
+        "token-classification": HeadSpec(
+            architecture="BertForTokenClassification", build=_tokens
+        ),
+        "question-answering": HeadSpec(architecture="BertForQuestionAnswering", build=_spans),
         "pooler": HeadSpec(architecture="BertModel", build=_pooler, prefixed=False),
         "none": HeadSpec(architecture="BertModel", build=_none, prefixed=False),
     },

@@ -1,6 +1,6 @@
 """What reads the encoder's hidden states: the bricks of which heads are made.
 
-T tokens, M tokens to be predicted, B sequences, W width, V entries of the vocabulary.
+T tokens, M tokens to be predicted, B sequences, W width, V entries of the vocabulary, K labels.
 """
 
 import torch
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from unmask.model.block import ACTIVATIONS
 from unmask.model.cross_entropy import Part, linear_cross_entropy
+from unmask.model.dropout import Dropout
 from unmask.model.spec import Spec
 
 
@@ -61,8 +62,29 @@ class Head(nn.Module):
         masked: MaskedLM | None = None,
         pooler: Pooler | None = None,
         pair: nn.Linear | None = None,
+        classifier: nn.Linear | None = None,
+        span: nn.Linear | None = None,
     ) -> None:
         super().__init__()
         self.masked = masked
         self.pooler = pooler
         self.pair = pair
+        self.classifier = classifier
+        self.span = span
+        self.dropout = Dropout(0.0)
+
+    def classify(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        """Score each label for each of the rows (M,) of the hidden states (T, W): -> (M, K).
+
+        A head with a pooler reads the rows through it, and so they must be those of [CLS].
+        """
+        assert self.classifier is not None, "only a head with a classifier knows labels"
+        read = hidden.index_select(0, rows) if self.pooler is None else self.pooler(hidden, rows)
+        scores: Tensor = self.classifier(self.dropout(read))
+        return scores
+
+    def spans(self, hidden: Tensor) -> Tensor:
+        """Score each token as the first and as the last of an answer: (T, W) -> (T, 2)."""
+        assert self.span is not None, "only a head for question answering finds answers"
+        scores: Tensor = self.span(hidden)
+        return scores
