@@ -1,23 +1,27 @@
 """Every protocol between the folders, on one page.
 
-T tokens of a batch, B sequences, M predicted tokens.
+T tokens of a batch, B sequences, M predicted tokens, K labels.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unmask.data.packing import Packed
+from unmask.data.windows import Reading, Window
 from unmask.model.cross_entropy import Part
 from unmask.model.heads import Head
 from unmask.model.names import Names
 from unmask.model.network import Network
 from unmask.model.spec import Spec
 from unmask.model.transformer import Transformer
+from unmask.text.columns import Columns
+from unmask.text.rows import Row
+from unmask.text.tokenizer import Tokenizer
 from unmask.tokens import Tokens
 
 
@@ -44,6 +48,14 @@ class Batch:
             labels=self.labels.to(device, non_blocking=non_blocking),
             pairs=None if self.pairs is None else self.pairs.to(device, non_blocking=non_blocking),
         )
+
+
+class Movable(Protocol):
+    """A batch, whatever is in it."""
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
+        """Copy everything to a device."""
+        ...
 
 
 class Objective(Protocol):
@@ -97,3 +109,168 @@ class Family:
         """
         encoder = Transformer(spec)
         return Network(encoder, self.heads[head].build(spec, encoder.embeddings.piece, labels))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """A row as a task understands it."""
+
+    place: str
+    """File and line, as an error names them."""
+    label: Any = None
+    """What is to be predicted, as the task has it; None where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Windows laid end to end, with what a head reads of them and should make of that."""
+
+    tokens: Tokens
+    rows: Tensor
+    """(M,) int64, the tokens that the head reads."""
+    labels: Tensor | None
+    """What training wants, as the task has it; None in prediction."""
+    sizes: tuple[int, ...] = ()
+    """How many neighbouring rows compete with each other, where they do."""
+    counts: Mapping[str, float] = field(default_factory=dict)
+    """By what each loss is divided: its terms, or their weights."""
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Labelled":
+        """Copy everything to a device."""
+        labels = self.labels
+        return replace(
+            self,
+            tokens=self.tokens.to(device, non_blocking),
+            rows=self.rows.to(device, non_blocking=non_blocking),
+            labels=None if labels is None else labels.to(device, non_blocking=non_blocking),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What a model says of a record."""
+
+    results: list[dict[str, Any]]
+    """With the keys of transformers' pipelines; best first where results rank."""
+    answer: Any
+    """The one result, in the form of a record's label."""
+    confidence: float
+    """The model's own probability of the answer, 0 to 1; its score where there is none."""
+    cut: bool = False
+    """Whether the model could read a part of the record only."""
+
+
+class Metric(Protocol):
+    """Official figures of a task; it streams, and holds no texts."""
+
+    main: str
+    """Name of the figure by which models are compared: the higher the better."""
+
+    def add(self, record: Any, prediction: Prediction) -> None:
+        """Take in a record with its label, and what was predicted of it."""
+        ...
+
+    def right(self, record: Any, prediction: Prediction) -> bool:
+        """Tell whether a prediction is wholly right."""
+        ...
+
+    def result(self) -> dict[str, float]:
+        """Give the figures by their usual names."""
+        ...
+
+    def confusion(self) -> tuple[tuple[str, ...], np.ndarray] | None:
+        """Give labels and counts (K, K), a row for each true label; None where nothing fits."""
+        ...
+
+
+class Task(Protocol):
+    """What a model is fine-tuned to do, with its labels and its way to read."""
+
+    reading: Reading
+    """How records are laid out."""
+    labels: tuple[str, ...]
+    """What the head's scores stand for; empty where it has no classifier."""
+    ranked: bool
+    """Whether the results of a record are alternatives, of which usually the best is wanted."""
+
+    def config(self) -> dict[str, Any]:
+        """Give what a config.json has to hold of the task, besides the labels."""
+        ...
+
+    def windows(self, records: Sequence[Any], tokenizer: Tokenizer) -> list[list[Window]]:
+        """Lay records out, each as one window or more, at most `reading.length` long."""
+        ...
+
+    def units(self, windows: list[Window]) -> list[list[Window]]:
+        """Divide the windows of a record into what can be trained on by itself."""
+        ...
+
+    def batch(self, windows: Sequence[Window]) -> Labelled:
+        """Lay windows end to end: whole units, in their order."""
+        ...
+
+    def loss(self, encoder: Transformer, head: Head, batch: Labelled) -> dict[str, Part]:
+        """Run the model on a batch: one part a loss, under the names of `batch.counts`."""
+        ...
+
+    def outputs(self, encoder: Transformer, head: Head, batch: Labelled) -> list[Tensor]:
+        """Run the model on a batch: float32 scores for each window, as `combine` takes them."""
+        ...
+
+    def combine(
+        self, record: Any, windows: Sequence[Window], outputs: Sequence[Tensor], top_k: int
+    ) -> Prediction:
+        """Make one prediction of the scores of all windows of a record."""
+        ...
+
+    def metric(self) -> Metric:
+        """Begin an evaluation."""
+        ...
+
+    def written(self, pairs: Iterable[tuple[Any, Prediction]]) -> Iterator[str]:
+        """Write predictions in the task's official format, piece by piece."""
+        ...
+
+    def shown(self, record: Any) -> str:
+        """Write a record, without its label, for people to read."""
+        ...
+
+
+class Kind(Protocol):
+    """A kind of task: a file of `tasks/` ends with one."""
+
+    name: str
+    """As the command line has it."""
+    head: str
+    """Name of the family's head that it needs."""
+    length: int
+    """Longest sequence where nothing else is said."""
+
+    def rows(self, path: str) -> Iterator[Row]:
+        """Read a file of the task's formats; a bad row comes with its error."""
+        ...
+
+    def record(self, row: Row, columns: Columns, labelled: bool) -> Any:
+        """Understand a row. Raises UserError, naming it, when it lacks something.
+
+        labelled: whether it must have a label; where it need not, a label is not looked at.
+        """
+        ...
+
+    def direct(self, value: Any, place: str) -> Any:
+        """Understand what Python or the command line gives: a text, a tuple or a mapping."""
+        ...
+
+    def learn(
+        self, records: Iterable[Any], reading: Reading, weights: Mapping[str, float] | str | None
+    ) -> Task:
+        """Find out from the training records what labels there are.
+
+        weights: of the labels in the loss, by name; `balanced`: in inverse proportion to their
+        counts. Raises UserError for labels of mixed kinds, or none.
+        """
+        ...
+
+    def restore(self, labels: tuple[str, ...], config: Mapping[str, Any], reading: Reading) -> Task:
+        """Make the task that a saved model was fine-tuned for."""
+        ...

@@ -145,9 +145,7 @@ FAMILY = Family(
             architecture="BertForSequenceClassification", build=_sequences
         ),
         "multiple-choice": HeadSpec(architecture="BertForMultipleChoice", build=_choices),
-        "token-classification": HeadSpec(
-            architecture="BertForTokenClassification", build=_tokens
-        ),
+        "token-classification": HeadSpec(architecture="BertForTokenClassification", build=_tokens),
         "question-answering": HeadSpec(architecture="BertForQuestionAnswering", build=_spans),
         "pooler": HeadSpec(architecture="BertModel", build=_pooler, prefixed=False),
         "none": HeadSpec(architecture="BertModel", build=_none, prefixed=False),

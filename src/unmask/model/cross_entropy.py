@@ -22,13 +22,19 @@ class Part:
     total: Tensor
     """Sum of the cross-entropies, a float32 scalar."""
     correct: Tensor
-    """How many labels had the highest score, an int64 scalar."""
+    """How many labels had the highest score, a scalar."""
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Part:
-    """Score logits (M, V) against labels (M,); labels below zero count for nothing."""
-    total = F.cross_entropy(logits.float(), labels.clamp(min=-1), ignore_index=-1, reduction="sum")
-    return Part(total, (logits.detach().argmax(-1) == labels).sum())
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Part:
+    """Score logits (M, V) against labels (M,); labels below zero count for nothing.
+
+    weights: (V,) how much a prediction counts, by its label; 1 each where absent.
+    """
+    total = F.cross_entropy(
+        logits.float(), labels.clamp(min=-1), weights, ignore_index=-1, reduction="sum"
+    )
+    right = logits.detach().argmax(-1) == labels
+    return Part(total, (right if weights is None else weights[labels.clamp(min=0)] * right).sum())
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Part:

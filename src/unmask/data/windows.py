@@ -1,0 +1,131 @@
+"""Windows: the sequences that a text, or a pair of texts, becomes for a model.
+
+n tokens of a window, T tokens of a batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from unmask.text.tokenizer import Tokenizer
+from unmask.tokens import Layout, Tokens
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """How a task lays texts out for the model; saved with it."""
+
+    length: int
+    """The most tokens of a sequence, special tokens included."""
+    long: Literal["truncate", "windows"] = "truncate"
+    """Whether longer texts are cut, or read in windows whose scores are averaged. Question
+    answering and tagging always read windows."""
+    stride: int = 128
+    """Tokens that two neighbouring windows share."""
+    query: int = 64
+    """The most tokens of a question; longer ones are cut."""
+    answer: int = 30
+    """The most tokens of an answer."""
+    candidates: int = 20
+    """Best starts and ends that answers are made of, and answers that are kept."""
+    null_threshold: float = 0.0
+    """A question has no answer where the score of none is higher than the best one by more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """A sequence that the model reads: a whole record, or a part of one."""
+
+    ids: np.ndarray
+    """(n,) int32, special tokens included."""
+    first: int
+    """Tokens of segment 0; those behind them are of segment 1."""
+    target: Any = None
+    """What training wants of it, as the task has it; None where that is not known."""
+    cut: bool = False
+    """Whether a part of the record was left out."""
+
+
+def lay(windows: Sequence[Window]) -> Tokens:
+    """Lay windows end to end."""
+    sizes = np.array([len(window.ids) for window in windows])
+    firsts = np.array([window.first for window in windows])
+    layout = Layout.of(sizes)
+    ids = torch.from_numpy(np.concatenate([window.ids for window in windows]).astype(np.int64))
+    if (firsts == sizes).all():
+        return Tokens(ids, layout)
+    segments = layout.positions >= torch.from_numpy(firsts)[layout.sequence_of]  # (T,)
+    return Tokens(ids, layout, segments.long())
+
+
+def texts(
+    records: Sequence[tuple[str, ...]],
+    targets: Sequence[Any],
+    tokenizer: Tokenizer,
+    reading: Reading,
+) -> list[list[Window]]:
+    """Lay out records of one text or two; each window has the record's target."""
+    ids = iter(tokenizer.encode_batch([text for record in records for text in record]))
+    found = []
+    for record, target in zip(records, targets, strict=True):
+        a, b = next(ids), next(ids) if len(record) == 2 else None
+        found.append(_windows(tokenizer, a, b, reading, target))
+    return found
+
+
+def _windows(
+    tokenizer: Tokenizer, a: list[int], b: list[int] | None, reading: Reading, target: Any
+) -> list[Window]:
+    """Cut a text or a pair that is too long, or read the longer text of it in windows."""
+    room = reading.length - (2 if b is None else 3)
+    if b is None:
+        if reading.long == "truncate":
+            return [window(tokenizer, a[:room], None, target, cut=len(a) > room)]
+        parts = sliding(len(a), room, min(reading.stride, room // 2))
+        return [window(tokenizer, a[start:end], None, target) for start, end in parts]
+    of_a, of_b = shorten(len(a), len(b), room)
+    if reading.long == "truncate":
+        cut = (of_a, of_b) != (len(a), len(b))
+        return [window(tokenizer, a[:of_a], b[:of_b], target, cut=cut)]
+    if len(a) <= len(b):
+        parts = sliding(len(b), room - of_a, min(reading.stride, (room - of_a) // 2))
+        cut = of_a < len(a)
+        return [window(tokenizer, a[:of_a], b[start:end], target, cut) for start, end in parts]
+    parts = sliding(len(a), room - of_b, min(reading.stride, (room - of_b) // 2))
+    cut = of_b < len(b)
+    return [window(tokenizer, a[start:end], b[:of_b], target, cut) for start, end in parts]
+
+
+def window(
+    tokenizer: Tokenizer,
+    a: Sequence[int],
+    b: Sequence[int] | None,
+    target: Any = None,
+    cut: bool = False,
+) -> Window:
+    """Make one window of a text or a pair that fits."""
+    ids, segments = tokenizer.template(a, b)
+    return Window(
+        ids=np.array(ids, dtype=np.int32), first=segments.count(0), target=target, cut=cut
+    )
+
+
+def shorten(a: int, b: int, room: int) -> tuple[int, int]:
+    """Say how much of two texts of these lengths is kept: the longer one loses tokens first."""
+    if a + b <= room:
+        return a, b
+    low = min(a, b, room // 2)
+    return (low, room - low) if a <= b else (room - low, low)
+
+
+def sliding(length: int, room: int, stride: int) -> list[tuple[int, int]]:
+    """Cover a text of `length` tokens with windows of `room`: from, up to but not including.
+
+    Neighbours share `stride` tokens; the last one ends where the text does.
+    """
+    assert 0 <= stride < room, "windows must get on"
+    starts = range(0, max(1, length - stride), room - stride)
+    return [(start, min(start + room, length)) for start in starts]

@@ -1,0 +1,1 @@
+"""What a model is fine-tuned to do: a file is a kind of task."""
