@@ -5,7 +5,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unmask.model.cross_entropy import ROWS, Part, cross_entropy, linear_cross_entropy
+from unmask.model.cross_entropy import (
+    ROWS,
+    Part,
+    cross_entropy,
+    grouped_cross_entropy,
+    linear_cross_entropy,
+)
 
 WIDTH, CLASSES = 8, 23
 
@@ -85,3 +91,35 @@ def test_fillers_count_for_nothing() -> None:
     part = cross_entropy(logits, torch.tensor([1, -1]))
     assert part.total.item() == pytest.approx(1.234e-4, rel=1e-2)
     assert part.correct == 1
+
+
+SIZES = (3, 1, 5, 2)
+
+
+def grouped() -> tuple[Tensor, Tensor]:
+    scores = torch.randn(sum(SIZES), generator=torch.Generator().manual_seed(0))
+    return scores.requires_grad_(), torch.tensor([2, 0, 4, 0])
+
+
+def test_groups_compete_among_themselves() -> None:
+    scores, targets = grouped()
+    groups = list(zip(scores.split(SIZES), targets, strict=True))
+    wanted = sum((F.cross_entropy(group, target) for group, target in groups), torch.zeros(()))
+    ours = grouped_cross_entropy(scores, SIZES, targets)
+    assert torch.allclose(ours.total, wanted, rtol=1e-6)
+    assert ours.correct == sum(int(group.argmax() == target) for group, target in groups)
+    (grad,) = torch.autograd.grad(ours.total, scores, retain_graph=True)
+    assert torch.allclose(grad, torch.autograd.grad(wanted, scores)[0], atol=1e-6)
+    # With other boundaries, and without the target of a group, it is another loss.
+    moved = grouped_cross_entropy(scores, (4, 1, 5, 1), targets)
+    assert (moved.total - wanted).abs() > 1e-2
+    fewer = grouped_cross_entropy(scores, SIZES, torch.tensor([2, 0, -1, 0]))
+    assert torch.allclose(wanted - fewer.total, F.cross_entropy(*groups[2]))
+
+
+def test_groups_in_bfloat16_come_near() -> None:
+    scores, targets = grouped()
+    exact = grouped_cross_entropy(scores, SIZES, targets)
+    part = grouped_cross_entropy(scores.bfloat16(), SIZES, targets)
+    assert part.total.dtype == torch.float32
+    assert torch.allclose(part.total, exact.total, rtol=1e-2)

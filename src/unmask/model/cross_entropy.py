@@ -1,8 +1,9 @@
 """Cross-entropy, by itself and of a large linear layer without its logits in float32.
 
-M predictions, W width, V classes.
+M predictions, W width, V classes, B groups of scores.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from unmask.tokens import Layout
 
 ROWS = 32
 """Rows that are turned from logits into gradients at a time: few enough to stay in the cache."""
@@ -35,6 +38,19 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None)
     )
     right = logits.detach().argmax(-1) == labels
     return Part(total, (right if weights is None else weights[labels.clamp(min=0)] * right).sum())
+
+
+def grouped_cross_entropy(scores: Tensor, sizes: Sequence[int], targets: Tensor) -> Part:
+    """Let neighbouring scores compete: one softmax for each of B groups of `sizes`.
+
+    scores: (M,), the groups laid end to end. targets: (B,) int64, which of its group's scores each
+    label is, counted from 0; below zero it counts for nothing.
+    """
+    layout = Layout.of(sizes)
+    cells = layout.unpad_index.to(scores.device, non_blocking=True)  # (M,)
+    blank = scores.new_full((len(sizes) * layout.max_seqlen,), -torch.inf)
+    padded = blank.index_copy(0, cells, scores).view(len(sizes), -1)  # (M,) -> (B, L)
+    return cross_entropy(padded, targets)
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Part:
