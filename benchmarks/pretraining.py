@@ -50,11 +50,11 @@ from unmask.text.reading import expand, read
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import checkpoint
 from unmask.train.corpus import Corpus
-from unmask.train.loop import Plan, Trainer
+from unmask.train.loop import Trainer
 from unmask.train.parallel import World
+from unmask.train.pretraining import model_of, plan_of
 from unmask.train.recipe import load_recipe
 from unmask.train.schedule import linear
-from unmask.train.session import model_of
 from unmask.train.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -209,7 +209,7 @@ def our_trainer(work: Path) -> tuple[Trainer, Corpus]:
     network = model_of(settings, corpus.tokenizer).network
     network.set_dropout(recipe.dropout)
     network.train()
-    plan = Plan(recipe=recipe, seed=0, folder=work / "unmask", dtype=torch.bfloat16)
+    plan = plan_of(recipe, 0, work / "unmask", torch.bfloat16)
     return Trainer(plan, network, corpus.objective, World()), corpus
 
 

@@ -5,7 +5,7 @@ T tokens of a batch, B sequences, M predicted tokens, K labels.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -58,15 +58,22 @@ class Movable(Protocol):
         ...
 
 
-class Objective(Protocol):
+B = TypeVar("B", bound=Movable, contravariant=True)
+
+
+class Learnable(Protocol[B]):
+    """What training makes smaller."""
+
+    def loss(self, encoder: Transformer, head: Head, batch: B) -> dict[str, Part]:
+        """Run the model on a batch: one part a loss, under the names of its counts."""
+        ...
+
+
+class Objective(Learnable[Batch], Protocol):
     """What a model is pre-trained to do."""
 
     def corrupt(self, packed: Packed, rng: np.random.Generator) -> Batch:
         """Hide what is to be predicted. All randomness comes from `rng`."""
-        ...
-
-    def loss(self, encoder: Transformer, head: Head, batch: Batch) -> dict[str, Part]:
-        """Run the model on a batch: one part a loss, under the names of `batch.counts`."""
         ...
 
 

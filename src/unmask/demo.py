@@ -17,7 +17,7 @@ from unmask.predict.model import Filling, Model
 from unmask.text.python_documentation import documents
 from unmask.text.train_tokenizer import train_tokenizer
 from unmask.train.pretrain import pretrain
-from unmask.train.session import PretrainResult
+from unmask.train.pretraining import PretrainResult
 from unmask.verbs import DemoOptions, verb
 
 VOCAB_SIZE = 8_000

@@ -1,10 +1,10 @@
 """The data of an optimizer step: micro-batches, and where the stream stands behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unmask.contracts import Batch
+from unmask.contracts import Movable
 from unmask.errors import UserError
 from unmask.train.recipe import Data, Phase
 
@@ -13,10 +13,10 @@ from unmask.train.recipe import Data, Phase
 class StepData:
     """What one rank needs for one step."""
 
-    batches: list[Batch]
+    batches: Sequence[Movable]
     """Micro-batches."""
-    counts: Mapping[str, int]
-    """Terms of each loss in them."""
+    counts: Mapping[str, float]
+    """Terms of each loss in them, or their weights."""
     tokens: int
     """Tokens of the step, on all ranks."""
     state: dict[str, Any]

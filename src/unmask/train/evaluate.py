@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from unmask.contracts import Batch, Objective
+from unmask.contracts import Batch, Learnable
 from unmask.model.network import Network
 from unmask.train.parallel import World
 
@@ -42,18 +42,16 @@ class Heldout:
 
     @torch.no_grad()
     def evaluate(
-        self, network: Network, objective: Objective, world: World, autocast: torch.autocast
+        self, network: Network, objective: Learnable[Batch], world: World, autocast: torch.autocast
     ) -> Evaluation:
-        """Run the model over all batches, shared among the ranks; dropout is off meanwhile."""
+        """Run the model, in evaluation mode, over all batches, shared among the ranks."""
         device = next(network.parameters()).device
         sums = {name: torch.zeros(2, dtype=torch.float64, device=device) for name in self.counts}
-        network.eval()
         for batch in self.batches[world.rank :: world.size]:
             with autocast:
                 parts = objective.loss(network.encoder, network.head, batch.to(device))
             for name, part in parts.items():
                 sums[name] += torch.stack([part.total.double(), part.correct.double()])
-        network.train()
         means = {name: world.sum(total) / self.counts[name] for name, total in sums.items()}
         loss, accuracy = means["mlm"].tolist()
         return Evaluation(

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,17 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmask.contracts import Batch, Objective
+from unmask.contracts import Learnable, Movable
 from unmask.errors import UserError
 from unmask.model.network import Network
 from unmask.train import checkpoint
 from unmask.train.batches import StepData
 from unmask.train.checkpoint import State
-from unmask.train.evaluate import Evaluation, Heldout
 from unmask.train.metrics import Metrics
-from unmask.train.optimizer import Updates, clip
+from unmask.train.optimizer import Grouping, Updates, clip, together
 from unmask.train.parallel import World
-from unmask.train.recipe import Recipe
+from unmask.train.recipe import Optimizer, Schedule
 from unmask.train.schedule import linear
 
 PATIENCE = 10
@@ -41,12 +40,29 @@ DRAIN = 10
 class Plan:
     """What a run is to do, all decided before it starts."""
 
-    recipe: Recipe
-    """Its `steps` are those of the whole run."""
+    steps: int
+    """Of the whole run."""
+    phase_ends: tuple[int, ...]
+    """Steps behind which a phase of the data ends, the last one with the run."""
+    evaluate_at: frozenset[int]
+    """Steps behind which the model is evaluated, besides the last."""
+    optimizer: Optimizer
+    schedule: Schedule
+    grouping: Grouping = together
+    """How fast each parameter learns, and from when on."""
+    checkpoint_seconds: float
+    """Time between checkpoints."""
+    keep: int
+    """Checkpoints kept, the last ones."""
     seed: int
     folder: Path
     dtype: torch.dtype
     """Of the products."""
+
+    def rate(self, step: int) -> float:
+        """Give the learning rate at a step, counted from 1."""
+        schedule = self.schedule
+        return self.optimizer.rate * linear(step, self.steps, schedule.warmup, schedule.floor)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,17 +72,23 @@ class Report:
     step: int
     row: dict[str, Any]
     """What training itself says of the step: its row of `metrics.jsonl`."""
-    evaluation: Evaluation | None
-    """The held-out evaluation behind the step, where one was due."""
+    evaluation: Mapping[str, Any] | None
+    """The figures of the evaluation behind the step, where one was due."""
 
 
 class Trainer:
     """Network and optimizer of a run, and the one step that it repeats."""
 
-    def __init__(self, plan: Plan, network: Network, objective: Objective, world: World) -> None:
+    def __init__(
+        self, plan: Plan, network: Network, objective: Learnable[Any], world: World
+    ) -> None:
         self.plan, self.network, self.objective, self.world = plan, network, objective, world
         self.device = next(network.parameters()).device
-        self.updates = Updates(network, plan.recipe.optimizer)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin without moments of earlier gradients."""
+        self.updates = Updates(self.network, self.plan.optimizer, self.plan.grouping)
 
     def autocast(self) -> torch.autocast:
         """Let products run in the plan's type."""
@@ -75,7 +97,7 @@ class Trainer:
             self.device.type, dtype=self.plan.dtype if narrow else None, enabled=narrow
         )
 
-    def backward(self, batch: Batch, counts: Tensor) -> Tensor:
+    def backward(self, batch: Movable, counts: Tensor) -> Tensor:
         """Add the gradient of a micro-batch; counts: (P,) terms of each loss in the whole step.
 
         Returns (2, P) float32: sum and number right of each loss.
@@ -94,7 +116,7 @@ class Trainer:
         """Clip and apply the gradient, if it is finite; returns its norm, on the device."""
         parameters = self.updates.parameters
         self.world.sum_gradients(parameters)
-        norm = clip(parameters, self.plan.recipe.optimizer.clip)
+        norm = clip(parameters, self.plan.optimizer.clip)
         self.updates.step(rate, number, norm)
         return norm
 
@@ -107,6 +129,7 @@ class Trainer:
         """
         seed = np.random.SeedSequence([self.plan.seed, number, self.world.rank]).generate_state(1)
         torch.manual_seed(int(seed[0]))  # dropout is a function of the step: nothing to save
+        self.updates.thaw(number)
         counts = torch.tensor(list(data.counts.values()), dtype=torch.float32).to(self.device)
         counts = self.world.sum(counts)  # (P,) of all ranks
         sums = torch.stack([self.backward(batch, counts) for batch in data.batches]).sum(
@@ -126,23 +149,21 @@ class Run:
         trainer: Trainer,
         state: State,
         steps_of: Callable[[int, dict[str, Any]], Iterator[StepData]],
-        heldout: Heldout,
+        evaluate: Callable[[Trainer], Mapping[str, Any]],
         metrics: Metrics | None,
         observe: Callable[[Report], Mapping[str, Any]],
+        enough: Callable[[], bool] = lambda: False,
     ) -> None:
         """Set out from a state.
 
-        steps_of: gives the data of a phase, from a state of its stream on. metrics: None on ranks
-        that do not write. observe: is told every step, and may add columns to its row.
+        steps_of: gives the data of a phase, from a state of its stream on. evaluate: gives figures
+        of the model as it is. metrics: None on ranks that do not write. observe: is told every
+        step, and may add columns to its row. enough: asked whether to end before the last step.
         """
-        self.trainer, self.state, self.steps_of, self.heldout = trainer, state, steps_of, heldout
-        self.metrics, self.observe = metrics, observe
-        self.plan, self.steps = trainer.plan, trainer.plan.recipe.steps
-        watch = self.plan.recipe.watch
-        self.evaluate_at = {
-            math.ceil(self.steps * k / watch.evaluations) for k in range(1, watch.evaluations + 1)
-        }
-        self.pending: list[tuple[State, float, Tensor]] = []
+        self.trainer, self.state, self.steps_of, self.evaluate = trainer, state, steps_of, evaluate
+        self.metrics, self.observe, self.enough = metrics, observe, enough
+        self.plan, self.steps = trainer.plan, trainer.plan.steps
+        self.pending: list[tuple[State, float, tuple[str, ...], Tensor]] = []
         self.in_vain = 0
         self.started = time.monotonic() - state.seconds
         self.saved = time.monotonic()
@@ -154,7 +175,7 @@ class Run:
         """
         with _stopping() as asked:
             stream: Iterator[StepData] | None = None
-            while self.state.step < self.steps:
+            while self.state.step < self.steps and not self.enough():
                 phase = self._phase()
                 if stream is None or phase != self.state.phase:
                     begin = self.state.stream if phase == self.state.phase else {}
@@ -167,16 +188,14 @@ class Run:
 
     def _phase(self) -> int:
         """Tell the phase of the coming step; a run that was extended goes back to none."""
-        phases = self.plan.recipe.data.phases
-        ends = np.cumsum([phase.share for phase in phases]) * self.steps
-        index = int(np.searchsorted(np.round(ends), self.state.step, side="right"))
-        return max(self.state.phase, min(index, len(phases) - 1))
+        ends = self.plan.phase_ends
+        index = int(np.searchsorted(ends, self.state.step, side="right"))
+        return max(self.state.phase, min(index, len(ends) - 1))
 
     def _advance(self, data: StepData, phase: int, stop: bool) -> bool:
         """Take one step and do what is due behind it; tells whether the run is to stop."""
         number = self.state.step + 1
-        recipe = self.plan.recipe
-        rate = recipe.optimizer.rate * linear(number, self.steps, recipe.schedule.warmup)
+        rate = self.plan.rate(number)
         figures = self.trainer.step(data, number, number - self.state.skipped, rate, stop)
         self.state = replace(
             self.state,
@@ -186,10 +205,10 @@ class Run:
             tokens=self.state.tokens + data.tokens,
             seconds=time.monotonic() - self.started,
         )
-        self.pending.append((self.state, rate, figures))
+        self.pending.append((self.state, rate, tuple(data.counts), figures))
         last = number == self.steps
-        evaluate = number in self.evaluate_at or last
-        late = time.monotonic() - self.saved >= recipe.watch.checkpoint_seconds
+        evaluate = number in self.plan.evaluate_at or last
+        late = time.monotonic() - self.saved >= self.plan.checkpoint_seconds
         wait = 1 if self.trainer.device.type == "cpu" else DRAIN
         stopped = False
         if evaluate or late or len(self.pending) >= wait:
@@ -201,10 +220,9 @@ class Run:
     def _drain(self, evaluate: bool) -> bool:
         """Read the figures that wait on the device, and report them; tells whether to stop."""
         reports, stopped = [], False
-        for state, rate, figures in self.pending:
+        for state, rate, names, figures in self.pending:
             *means, norm, flags = figures.tolist()
             stopped = stopped or flags > 0
-            names = list(self.heldout.counts)
             row: dict[str, Any] = {"step": state.step, "loss": sum(means[: len(names)])}
             row |= {f"{name}_loss": mean for name, mean in zip(names, means, strict=False)}
             row |= {
@@ -221,16 +239,13 @@ class Run:
             reports.append(Report(step=state.step, row=row, evaluation=None))
         self.pending.clear()
         if evaluate:
-            trainer = self.trainer
-            result = self.heldout.evaluate(
-                trainer.network, trainer.objective, trainer.world, trainer.autocast()
-            )
-            reports[-1] = replace(reports[-1], evaluation=result)
+            self.trainer.network.eval()
+            reports[-1] = replace(reports[-1], evaluation=self.evaluate(self.trainer))
+            self.trainer.network.train()
         for report in reports:
-            held = asdict(report.evaluation) if report.evaluation else {}
-            row = {**report.row, **held, **self.observe(report)}
+            row = {**report.row, **(report.evaluation or {}), **self.observe(report)}
             if self.metrics is not None:
-                self.metrics.add(row)
+                self.metrics.add(row, evaluated=report.evaluation is not None)
         return stopped
 
     def _judge(self, finite: bool, step: int) -> None:
@@ -250,7 +265,7 @@ class Run:
     def _save(self) -> None:
         """Write a checkpoint; one rank does it for all."""
         if self.trainer.world.leads:
-            folder, keep = self.plan.folder / "checkpoints", self.plan.recipe.watch.keep
+            folder, keep = self.plan.folder / "checkpoints", self.plan.keep
             checkpoint.save(folder, self.state, self.trainer.network, self.trainer.updates, keep)
         self.saved = time.monotonic()
 

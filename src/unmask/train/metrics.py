@@ -29,11 +29,14 @@ class Metrics:
         self._file = self.path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
-    def add(self, row: Row) -> None:
-        """Append a row; it has a `step` and is written out at once."""
+    def add(self, row: Row, evaluated: bool) -> None:
+        """Append a row; it has a `step` and is written out at once.
+
+        evaluated: whether it holds an evaluation, which is worth a point of every curve.
+        """
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
-        if row["step"] % BOARD_EVERY and "heldout_mlm_loss" not in row:
+        if row["step"] % BOARD_EVERY and not evaluated:
             return
         for name, value in row.items():
             if name != "step" and isinstance(value, int | float):

@@ -6,10 +6,10 @@ n matrices of one shape, R rows, C columns.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 STEPS = 5
 """Iterations of Newton-Schulz: enough for singular values between 0.7 and 1.2."""
@@ -29,7 +29,7 @@ class Muon(torch.optim.Optimizer):
     found_inf: Tensor | None = None
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+        self, params: ParamsT, lr: float, momentum: float = 0.95, weight_decay: float = 0.0
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 

@@ -1,6 +1,8 @@
 """The optimizer: AdamW as BERT uses it, and beside it Muon where a recipe wants that."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
@@ -11,27 +13,63 @@ from unmask.train.muon import Muon
 from unmask.train.recipe import Optimizer
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a parameter learns, and from when on."""
+
+    factor: float = 1.0
+    """Of the learning rate."""
+    start: int | None = 1
+    """First step at which it is trained; None: never."""
+
+
+Grouping = Callable[[str], Pace]
+"""The pace of a parameter, by its name."""
+
+
+def together(name: str) -> Pace:
+    """Let every parameter learn from the first step, at the full rate."""
+    return Pace()
+
+
 class Updates:
     """The updates of a network: by AdamW, or by Muon inside the blocks and AdamW elsewhere.
 
-    Matrices decay; vectors (biases, norms) do not.
+    Matrices decay; vectors (biases, norms) do not. Parameters of one pace form a group.
     """
 
-    def __init__(self, network: nn.Module, settings: Optimizer) -> None:
+    def __init__(
+        self, network: nn.Module, settings: Optimizer, grouping: Grouping = together
+    ) -> None:
         self.settings = settings
         named = dict(network.named_parameters())
-        inner = settings.algorithm == "muon"
-        blocks = {n: p for n, p in named.items() if inner and "blocks." in n and p.ndim == 2}
-        others = [p for n, p in named.items() if n not in blocks]
-        adamw = [
-            {"params": [p for p in others if p.ndim > 1], "decay": settings.weight_decay},
-            {"params": [p for p in others if p.ndim == 1], "decay": 0.0},
-        ]
-        self.adamw = torch.optim.AdamW(adamw, settings.rate, settings.betas, fused=True)
+        self._paces = {name: grouping(name) for name in named}
+        self._named = named
+        self.parameters = [p for name, p in named.items() if self._paces[name].start is not None]
+        kinds: dict[tuple[str, Pace], list[Tensor]] = defaultdict(list)
+        for name, parameter in named.items():
+            if self._paces[name].start is not None:
+                kinds[self._kind(name, parameter), self._paces[name]].append(parameter)
+        groups = {
+            kind: [
+                {"params": found, "factor": pace.factor, "decay": kind != "vectors"}
+                for (own, pace), found in kinds.items()
+                if own == kind
+            ]
+            for kind in ("muon", "matrices", "vectors")
+        }
+        self.adamw = torch.optim.AdamW(
+            [*groups["matrices"], *groups["vectors"]], settings.rate, settings.betas, fused=True
+        )
         self.muon: Muon | None = None
-        if blocks:
-            self.muon = Muon(blocks.values(), settings.rate, weight_decay=settings.weight_decay)
-        self.parameters = list(named.values())
+        if groups["muon"]:
+            self.muon = Muon(groups["muon"], settings.rate, weight_decay=settings.weight_decay)
+
+    def thaw(self, step: int) -> None:
+        """Let exactly those parameters collect gradients that are trained at a step."""
+        for name, parameter in self._named.items():
+            start = self._paces[name].start
+            parameter.requires_grad_(start is not None and step >= start)
 
     def step(self, rate: float, update: int, norm: Tensor) -> None:
         """Apply the gradient at a rate; update counts from 1.
@@ -43,14 +81,14 @@ class Updates:
         for one in self._parts():
             one.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
             for group in one.param_groups if one is self.muon else []:
-                group["lr"] = rate
+                group["lr"] = rate * group["factor"]
             one.step()
             one.zero_grad(set_to_none=True)
 
     def moments(self, parameter: Tensor) -> dict[str, Any]:
         """Give what is remembered of a parameter's gradients, by name."""
-        kept: dict[str, Any] = self._owner(parameter).state.get(parameter, {})
-        return kept
+        states = (one.state for one in self._parts())
+        return next((dict(state[parameter]) for state in states if parameter in state), {})
 
     def restore(self, parameter: Tensor, moments: dict[str, Any]) -> None:
         """Put back what `moments` gave."""
@@ -60,7 +98,14 @@ class Updates:
         for one in self._parts():
             if any(parameter is own for group in one.param_groups for own in group["params"]):
                 return one
-        raise KeyError("a parameter of another network")
+        raise KeyError("a parameter that is not trained")
+
+    def _kind(self, name: str, parameter: Tensor) -> str:
+        """Tell who updates a parameter, and how."""
+        if parameter.ndim == 1:
+            return "vectors"
+        inner = self.settings.algorithm == "muon" and "blocks." in name and parameter.ndim == 2
+        return "muon" if inner else "matrices"
 
     def _parts(self) -> list[torch.optim.Optimizer]:
         return [self.adamw] if self.muon is None else [self.adamw, self.muon]
@@ -78,9 +123,9 @@ class Updates:
             root = sqrt(1 - beta2**update)
             eps, scale = eps / root, (1 - beta1**update) / root
         for group in self.adamw.param_groups:
-            group["lr"] = rate * scale
+            group["lr"] = rate * scale * group["factor"]
             group["eps"] = eps
-            group["weight_decay"] = group["decay"] / scale
+            group["weight_decay"] = group["decay"] * self.settings.weight_decay / scale
 
 
 def clip(parameters: Iterable[Tensor], limit: float) -> Tensor:

@@ -9,9 +9,9 @@ from unmask.errors import UserError
 from unmask.train import settings
 from unmask.train.corpus import Corpus
 from unmask.train.parallel import world
+from unmask.train.pretraining import Pretraining, PretrainResult
 from unmask.train.recipe import Recipe, load_recipe
 from unmask.train.rehearsal import duration
-from unmask.train.session import PretrainResult, Session
 from unmask.train.settings import Settings
 from unmask.verbs import PretrainOptions, verb
 
@@ -45,7 +45,7 @@ def pretrain(options: PretrainOptions) -> PretrainResult:
             finished = _finished(options.out, wanted)
             if finished is not None:
                 return finished
-        return Session(options.out, wanted, corpus, device, ranks).run(fresh=old is None)
+        return Pretraining(options.out, wanted, corpus, device, ranks).run(fresh=old is None)
 
 
 def _recipe(options: PretrainOptions) -> Recipe:

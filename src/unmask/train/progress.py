@@ -1,7 +1,7 @@
 """What a person sees of a run while it goes: a bar, and a line at every evaluation."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,9 +15,10 @@ from unmask.train.loop import Report
 class Watcher:
     """Tells a run's progress on standard error; in a pipe, the evaluations alone."""
 
-    def __init__(self, steps: int, quiet: bool = False) -> None:
+    def __init__(self, work: str, quiet: bool = False) -> None:
+        """Watch some work, named for people."""
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self.steps = steps
+        self.steps = 0
         self.begin, self.tokens, self.clock = 0, 0, time.monotonic()
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -27,11 +28,12 @@ class Watcher:
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("pre-training", words="")
+        self.task = self.bar.add_task(work, words="")
 
     @contextmanager
-    def watch(self, state: State) -> Iterator[None]:
-        """Show the bar while a run goes on from a state."""
+    def watch(self, state: State, steps: int) -> Iterator[None]:
+        """Show the bar while a run goes on from a state to its last step."""
+        self.steps = steps
         self.begin, self.tokens, self.clock = state.step, state.tokens, time.monotonic()
         self.bar.update(self.task, total=self.steps, completed=state.step)
         with self.bar:
@@ -46,18 +48,12 @@ class Watcher:
             words=f"{report.step:,}/{self.steps:,} loss {row['loss']:.3f} {self._pace(row)}",
         )
 
-    def evaluation(self, report: Report, probes: Mapping[str, Sequence[str]]) -> None:
-        """Print a line on an evaluation, and one for each probe."""
-        held = report.evaluation
-        assert held is not None
-        pairs = "" if held.nsp_accuracy is None else f"  NSP {100 * held.nsp_accuracy:.1f} %"
+    def evaluation(self, report: Report, figures: str) -> None:
+        """Print a line on an evaluation, with what it found."""
         self.console.print(
-            f"step {report.step:,}/{self.steps:,}  loss {report.row['loss']:.3f}"
-            f"  held-out MLM {held.heldout_mlm_loss:.3f} (unigram {held.unigram_loss:.3f})"
-            f"  right {100 * held.heldout_mlm_accuracy:.1f} %{pairs}  {self._pace(report.row)}"
+            f"step {report.step:,}/{self.steps:,}  loss {report.row['loss']:.3f}  {figures}"
+            f"  {self._pace(report.row)}"
         )
-        for text, words in probes.items():
-            self.console.print(f"    {text} -> {', '.join(words)}", markup=False)
 
     def say(self, text: str) -> None:
         """Print words for people."""

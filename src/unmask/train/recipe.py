@@ -89,10 +89,12 @@ class Optimizer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """The learning rate over the run: linear up, then linear down to zero."""
+    """The learning rate over the run: linear up, then linear down."""
 
     warmup: float = 0.01
     """Share of the steps in which the rate rises."""
+    floor: float = 0.0
+    """Share of the peak at which it begins and ends; 0.03125 is ULMFiT's slanted triangle."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 import re
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import mean, median
 
@@ -11,9 +11,7 @@ import torch
 
 from unmask.errors import UserError
 from unmask.train.batches import StepData
-from unmask.train.evaluate import Heldout
 from unmask.train.loop import Trainer
-from unmask.train.optimizer import Updates
 
 SHARE = 0.03
 """Of a budget that the rehearsal itself may take."""
@@ -44,10 +42,16 @@ class Cost:
         return max(1, int((budget - evaluations * self.evaluation_seconds) / self.step_seconds))
 
 
-def rehearse(trainer: Trainer, data: Iterator[StepData], heldout: Heldout, seconds: float) -> Cost:
+def rehearse(
+    trainer: Trainer,
+    data: Iterator[StepData],
+    evaluation_seconds: Callable[[Trainer], float],
+    seconds: float,
+) -> Cost:
     """Take at least three steps that change nothing, for about this many seconds; time them.
 
     The rate is zero and the moments are thrown away, so that the run begins as if nothing had been.
+    evaluation_seconds: tells what an evaluation takes, with the model in evaluation mode.
     """
     _pass(trainer, next(data))  # the first step sets up memory and kernels
     tokens: list[int] = []
@@ -61,14 +65,13 @@ def rehearse(trainer: Trainer, data: Iterator[StepData], heldout: Heldout, secon
         if sum(times) > LONGEST:
             break
     step_seconds = median(times)  # one slow moment of the machine must not shorten the run
-    trainer.updates = Updates(trainer.network, trainer.plan.recipe.optimizer)
-    few = Heldout(heldout.batches[:4], heldout.unigrams)
-    begin = time.perf_counter()
-    few.evaluate(trainer.network, trainer.objective, trainer.world, trainer.autocast())
-    batch_seconds = (time.perf_counter() - begin) / len(few.batches)
+    trainer.forget()
+    trainer.network.eval()
+    evaluation = evaluation_seconds(trainer)
+    trainer.network.train()
     return Cost(
         step_seconds=trainer.world.share(step_seconds),
-        evaluation_seconds=trainer.world.share(batch_seconds * len(heldout.batches)),
+        evaluation_seconds=trainer.world.share(evaluation),
         step_tokens=trainer.world.share(mean(tokens)),
         memory=_peak(trainer.device),
     )

@@ -1,0 +1,261 @@
+"""A pre-training run: its parts put together, rehearsed, observed and written out."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from unmask import config, hardware
+from unmask.errors import UserError
+from unmask.exchange import huggingface
+from unmask.exchange.huggingface import Pretrained
+from unmask.families.bert import FAMILY
+from unmask.predict.model import Model
+from unmask.text.tokenizer import Tokenizer
+from unmask.train import settings
+from unmask.train.batches import StepData
+from unmask.train.checkpoint import State
+from unmask.train.corpus import Corpus
+from unmask.train.evaluate import Evaluation, Heldout
+from unmask.train.loop import Plan, Report, Trainer
+from unmask.train.metrics import rows
+from unmask.train.parallel import World
+from unmask.train.progress import Watcher, clock
+from unmask.train.recipe import Recipe
+from unmask.train.rehearsal import SHARE, duration, rehearse
+from unmask.train.report import write_report
+from unmask.train.session import Session, products
+from unmask.train.settings import Settings
+
+HEADS = {"pairs": "pretraining", "singles": "masked-lm"}
+"""The head that a form of examples needs."""
+PROBED = 5
+"""Fillings of a probe that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainResult:
+    """What a finished run came to."""
+
+    steps: int
+    tokens: int
+    """Tokens seen."""
+    seconds: float
+    """Over all starts of the run."""
+    heldout_mlm_loss: float
+    """Nats per masked token."""
+    heldout_mlm_accuracy: float
+    nsp_accuracy: float | None
+    """None where sequences are no pairs."""
+    unigram_loss: float
+    """What token frequencies alone reach."""
+    skipped: int
+    """Steps without effect, because the loss was not finite."""
+    model: str
+    """Folder of the model."""
+    report: str
+    """The report's file."""
+
+
+class Pretraining(Session[PretrainResult]):
+    """One start of a pre-training run."""
+
+    def __init__(
+        self, folder: Path, wanted: Settings, corpus: Corpus, device: torch.device, ranks: World
+    ) -> None:
+        super().__init__(folder, ranks, Watcher("pre-training", quiet=not ranks.leads))
+        self.settings, self.corpus, self.device = wanted, corpus, device
+        self.dtype = products(wanted.recipe.precision, device)
+        self.pretrained = model_of(wanted, corpus.tokenizer)
+        self.network = self.pretrained.network.to(device)
+        self.network.set_dropout(wanted.recipe.dropout)
+        self.network.train()
+        self.heldout = corpus.heldout()
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse now what would only fail later: long sequences, probes without a mask."""
+        longest = max(phase.length for phase in self.settings.recipe.data.phases)
+        if longest > self.pretrained.spec.positions:
+            raise UserError(
+                f"--model {self.settings.model} reads {self.pretrained.spec.positions} tokens;"
+                f" data.phases has sequences of {longest}"
+            )
+        for text in self.settings.probe:
+            Model(self.pretrained).blanks(text)
+
+    def trainer(self) -> Trainer:
+        """Make what takes the steps."""
+        plan = plan_of(self.settings.recipe, self.settings.seed, self.folder, self.dtype)
+        return Trainer(plan, self.network, self.corpus.objective, self.ranks)
+
+    def steps_of(self, phase: int, state: Mapping[str, Any]) -> Iterator[StepData]:
+        """Give this rank's data of a phase, from a state of its stream on."""
+        return self.corpus.steps(phase, state, self.ranks)
+
+    def keep_settings(self) -> None:
+        """Write down what the run was started with."""
+        settings.write(self.folder, self.settings)
+
+    def evaluate(self, trainer: Trainer) -> Mapping[str, Any]:
+        """Give figures of the model on the held-out text."""
+        return asdict(self._evaluated(trainer, self.heldout))
+
+    def _evaluated(self, trainer: Trainer, heldout: Heldout) -> Evaluation:
+        return heldout.evaluate(
+            trainer.network, trainer.objective, trainer.world, trainer.autocast()
+        )
+
+    def _evaluation_seconds(self, trainer: Trainer) -> float:
+        """Time an evaluation by its first batches."""
+        few = Heldout(self.heldout.batches[:4], self.heldout.unigrams)
+        begin = time.perf_counter()
+        self._evaluated(trainer, few)
+        share = len(self.heldout.batches) / len(few.batches)
+        return (time.perf_counter() - begin) * share
+
+    def prepare(self) -> None:
+        """Check the stores, measure what the run will take, and fix its steps by its budget."""
+        self.corpus.verify()
+        budget = None if self.settings.budget is None else duration(self.settings.budget)
+        cost = rehearse(
+            self.trainer(),
+            self.steps_of(0, {}),
+            self._evaluation_seconds,
+            0.0 if budget is None else budget * SHARE,
+        )
+        recipe = self.settings.recipe
+        if budget is not None:
+            steps = cost.steps(budget * (1 - SHARE), recipe.watch.evaluations)
+            recipe = replace(recipe, steps=steps)
+        self.settings = replace(
+            self.settings,
+            recipe=recipe,
+            step_seconds=cost.step_seconds,
+            evaluation_seconds=cost.evaluation_seconds,
+        )
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        tokens = recipe.steps * cost.step_tokens
+        seconds = cost.seconds(recipe.steps, recipe.watch.evaluations)
+        self.watcher.say(
+            f"{parameters:,} parameters; {str(self.dtype).removeprefix('torch.')}"
+            f" on {hardware.describe(self.device)}"
+        )
+        self.watcher.say(
+            f"{recipe.steps:,} steps of about {cost.step_tokens:,.0f} tokens: {tokens:,.0f} tokens,"
+            f" {tokens / self.corpus.tokens:.1f} times the text"
+        )
+        self.watcher.say(
+            f"about {clock(seconds)} ({cost.step_seconds:.3f} s a step, measured),"
+            f" {cost.memory / 2**30:.1f} GiB of memory"
+        )
+
+    def observe(self, report: Report) -> Mapping[str, Any]:
+        """Show a step, and what the model makes of the probes where it was evaluated."""
+        self.watcher.step(report)
+        if report.evaluation is None:
+            return {}
+        held = report.evaluation
+        pairs = held["nsp_accuracy"]
+        self.watcher.evaluation(
+            report,
+            f"held-out MLM {held['heldout_mlm_loss']:.3f} (unigram {held['unigram_loss']:.3f})"
+            f"  right {100 * held['heldout_mlm_accuracy']:.1f} %"
+            + ("" if pairs is None else f"  NSP {100 * pairs:.1f} %"),
+        )
+        if not self.settings.probe:
+            return {}
+        self.network.eval()
+        answers = Model(self.pretrained).fill(self.settings.probe, top_k=PROBED)
+        self.network.train()
+        told = {
+            text: _words(found) for text, found in zip(self.settings.probe, answers, strict=True)
+        }
+        for text, words in told.items():
+            self.watcher.say(f"    {text} -> {', '.join(words)}")
+        return {"probes": told}
+
+    def interrupted(self) -> None:
+        """Write the model as it is."""
+        huggingface.write(self.pretrained, self.folder / "model")
+
+    def finish(self, state: State) -> PretrainResult:
+        """Write the model, the report and the result of a run that is at its end."""
+        huggingface.write(self.pretrained, self.folder / "model")
+        evaluations = [
+            row for row in rows(self.folder / "metrics.jsonl") if "heldout_mlm_loss" in row
+        ]
+        held = {name: evaluations[-1][name] for name in Evaluation.__slots__}
+        result = PretrainResult(
+            steps=state.step,
+            tokens=state.tokens,
+            seconds=state.seconds,
+            skipped=state.skipped,
+            model=str(self.folder / "model"),
+            report=str(self.folder / "report.html"),
+            **held,
+        )
+        write_report(self.folder, asdict(result), config.dump(self.settings))
+        temporary = self.folder / "result.tmp"
+        temporary.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.folder / "result.json")
+        return result
+
+
+def plan_of(recipe: Recipe, seed: int, folder: Path, dtype: torch.dtype) -> Plan:
+    """Decide what a run of a recipe is to do."""
+    shares = np.cumsum([phase.share for phase in recipe.data.phases])
+    every = recipe.steps / recipe.watch.evaluations
+    return Plan(
+        steps=recipe.steps,
+        phase_ends=tuple(np.round(shares * recipe.steps).astype(int).tolist()),
+        evaluate_at=frozenset(math.ceil(every * k) for k in range(1, recipe.watch.evaluations + 1)),
+        optimizer=recipe.optimizer,
+        schedule=recipe.schedule,
+        checkpoint_seconds=recipe.watch.checkpoint_seconds,
+        keep=recipe.watch.keep,
+        seed=seed,
+        folder=folder,
+        dtype=dtype,
+    )
+
+
+def model_of(wanted: Settings, tokenizer: Tokenizer) -> Pretrained:
+    """Draw random weights for the recipe's structure, or read the checkpoint to go on from."""
+    head = HEADS[wanted.recipe.data.form]
+    if wanted.model is not None:
+        return _checkpoint(wanted.model, head, tokenizer)
+    spec = wanted.recipe.model.spec(tokenizer.vocab_size)
+    network = FAMILY.network(spec, head)
+    network.initialise(torch.Generator().manual_seed(wanted.seed))
+    dropout = wanted.recipe.dropout
+    kept = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    return Pretrained(
+        family=FAMILY, spec=spec, network=network, head=head, tokenizer=tokenizer, config=kept
+    )
+
+
+def _checkpoint(source: str, head: str, tokenizer: Tokenizer) -> Pretrained:
+    """Read a checkpoint to go on from; its tokenizer must be that of the stores."""
+    found = huggingface.read(source, head)
+    if found.tokenizer is None or found.tokenizer.fingerprint != tokenizer.fingerprint:
+        raise UserError(
+            f"--model {source}: its tokenizer is not the one that the stores were made with;"
+            f" prepare them with --tokenizer {source}"
+        )
+    return found
+
+
+def _words(found: Sequence[Any]) -> list[str]:
+    """Write the best fillings of a probe; several masks are separated by a slash."""
+    several = found if isinstance(found[0], list) else [found]
+    return [
+        " / ".join(filling["token_str"] for filling in place)
+        for place in zip(*several, strict=True)
+    ]
