@@ -129,3 +129,16 @@ def sliding(length: int, room: int, stride: int) -> list[tuple[int, int]]:
     assert 0 <= stride < room, "windows must get on"
     starts = range(0, max(1, length - stride), room - stride)
     return [(start, min(start + room, length)) for start in starts]
+
+
+def richest(parts: Sequence[tuple[int, int]], length: int) -> np.ndarray:
+    """For each of `length` tokens, find the window in which it has most context.
+
+    The context of a token is the smaller number of tokens on its left and on its right; a longer
+    window wins by a little, and the first of equals (google-research/bert, run_squad.py).
+    """
+    tokens = np.arange(length)
+    starts, ends = np.array(parts).T[:, :, None]  # (windows, 1) each
+    context = np.minimum(tokens - starts, ends - 1 - tokens)  # (windows, length)
+    scores = np.where(context < 0, -1.0, context + 0.01 * (ends - starts))
+    return scores.argmax(0)  # (length,)

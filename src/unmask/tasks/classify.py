@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from unmask.contracts import Labelled, Metric, Prediction, Record
 from unmask.data import windows as laying
+from unmask.data.weights import weigh
 from unmask.data.windows import Reading, Window
 from unmask.errors import UserError
 from unmask.model.cross_entropy import Part, cross_entropy
@@ -215,7 +216,7 @@ class TextClassification:
             reading=reading,
             labels=labels,
             problem="multi_label_classification" if several else "single_label_classification",
-            weights=_weights(weights, labels, counts),
+            weights=weigh(weights, labels, counts),
         )
 
     def restore(
@@ -267,19 +268,3 @@ def _order(name: str) -> tuple[bool, int, str]:
     """Sort whole numbers by size, before all other names."""
     number = name.removeprefix("-").isdecimal()
     return (not number, int(name) if number else 0, name)
-
-
-def _weights(
-    wanted: Mapping[str, float] | str | None, labels: tuple[str, ...], counts: Mapping[str, int]
-) -> tuple[float, ...] | None:
-    """Weigh labels as told by name, or so that all of them count the same together."""
-    if wanted is None:
-        return None
-    if isinstance(wanted, str):
-        total = sum(counts.values())
-        return tuple(total / (len(labels) * counts[name]) for name in labels)
-    if set(wanted) != set(labels):
-        raise UserError(
-            f"class weights are given for {', '.join(wanted)}; the labels are {', '.join(labels)}"
-        )
-    return tuple(float(wanted[name]) for name in labels)

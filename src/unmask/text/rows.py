@@ -63,7 +63,7 @@ def _reader(path: str, name: str) -> Callable[[BinaryIO], Iterator[Row]]:
     plain = path.lower().removesuffix(PurePosixPath(path.lower()).suffix)
     packed = path.endswith(COMPRESSIONS)
     kind = PurePosixPath(plain if packed else path.lower()).suffix
-    readers: dict[str, Callable[[_Lines], Iterator[Row]]] = {
+    readers: dict[str, Callable[[Lines], Iterator[Row]]] = {
         ".txt": lambda lines: _txt(lines, name),
         ".jsonl": _jsonl,
         ".csv": lambda lines: _table(lines, csv.excel),
@@ -75,10 +75,10 @@ def _reader(path: str, name: str) -> Callable[[BinaryIO], Iterator[Row]]:
         raise UserError(
             f"{path}: nothing is known of this ending; give .txt, .jsonl, .csv, .tsv or .parquet"
         )
-    return lambda stream: readers[kind](_Lines(path, stream, packed))
+    return lambda stream: readers[kind](Lines(path, stream, packed))
 
 
-class _Lines:
+class Lines:
     """The decoded lines of a file, with the place of the last one."""
 
     def __init__(self, path: str, stream: BinaryIO, packed: bool) -> None:
@@ -115,12 +115,12 @@ class _Lines:
         return Row(self.place(number), fields, done, error)
 
 
-def _txt(lines: _Lines, name: str) -> Iterator[Row]:
+def _txt(lines: Lines, name: str) -> Iterator[Row]:
     for line in lines:
         yield lines.row({name: line.rstrip("\r\n")})
 
 
-def _jsonl(lines: _Lines) -> Iterator[Row]:
+def _jsonl(lines: Lines) -> Iterator[Row]:
     for line in lines:
         if not line.strip():
             continue
@@ -143,7 +143,7 @@ class _Tabs(csv.Dialect):
     lineterminator = "\n"
 
 
-def _table(lines: _Lines, dialect: type[csv.Dialect]) -> Iterator[Row]:
+def _table(lines: Lines, dialect: type[csv.Dialect]) -> Iterator[Row]:
     csv.field_size_limit(LONGEST)  # of the process: the module knows no other place for it
     table = csv.reader(lines, dialect)
     header = next(table, None)

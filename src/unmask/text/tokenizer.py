@@ -43,6 +43,9 @@ _MARKS = r"!-/:-@\[-`{-~\u2010-\u2027"
 _CHINESE = r"\u4e00-\u9fff"
 """Chinese characters that are common: so are these, where spaces are put around them."""
 
+_CLEANING = tokenizers.normalizers.BertNormalizer(strip_accents=False, lowercase=False)
+_CUTTING = tokenizers.pre_tokenizers.BertPreTokenizer()
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -215,6 +218,18 @@ class _Words(dict[str, list[int]]):
                 self.clear()
             self[word] = ids
         return ids
+
+
+def words(text: str) -> list[tuple[int, int]]:
+    """Find the words and punctuation marks of a text, as BERT cuts it before it makes pieces.
+
+    A Chinese character is a word by itself. Gives the characters of each: from, up to but not
+    including.
+    """
+    split = tokenizers.PreTokenizedString(text)
+    split.normalize(_CLEANING.normalize)
+    _CUTTING.pre_tokenize(split)
+    return [span for _, span, _ in split.get_splits("original", "char")]
 
 
 def build(document: Mapping[str, Any]) -> tokenizers.Tokenizer:
