@@ -34,7 +34,14 @@ from unmask.text.tokenizer import Tokenizer
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 OLD_WEIGHTS = "pytorch_model.bin"
-_OF_A_TASK = ("id2label", "label2id", "num_labels", "problem_type", "unmask")
+_OF_A_TASK = (
+    "id2label",
+    "label2id",
+    "num_labels",
+    "problem_type",
+    "version_2_with_negative",
+    "unmask",
+)
 """Settings that belong to a head."""
 
 

@@ -18,8 +18,12 @@ class Entities:
     (micro). Plain labels make no entities: of them there is `accuracy` only.
     """
 
+    main: str
+    names: tuple[str, ...]
+
     def __init__(self, labels: Sequence[str], plain: bool) -> None:
-        self.main = "accuracy" if plain else "f1"
+        self.names = ("accuracy",) if plain else ("f1", "precision", "recall", "accuracy")
+        self.main = self.names[0]
         self.labels = tuple(labels)
         self._plain = plain
         self._index = {label: i for i, label in enumerate(self.labels)}
