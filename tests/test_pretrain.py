@@ -155,7 +155,7 @@ def test_a_budget_fixes_the_steps_once(store, tmp_path):
     sets = [*runs.SETS, "watch.checkpoint_seconds=60"]
     options = {"out": out, "heldout": "0.2", "set": sets}
     result = unmask.pretrain([str(store)], budget="3s", **options)
-    kept = settings.read(out)
+    kept = settings.read(settings.Settings, out)
     assert kept is not None
     assert kept.recipe.steps == result.steps > 1
     again = unmask.pretrain([str(store)], budget="3s", **options)

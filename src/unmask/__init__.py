@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from unmask.errors import UserError as UserError
     from unmask.predict.model import Model as Model
     from unmask.text.train_tokenizer import train_tokenizer as train_tokenizer
+    from unmask.train.finetune import finetune as finetune
     from unmask.train.pretrain import pretrain as pretrain
 
 __version__ = "0.1.0"
@@ -16,11 +17,20 @@ _PUBLIC = {
     "Model": "unmask.predict.model",
     "UserError": "unmask.errors",
     "prepare": "unmask.data.prepare",
+    "finetune": "unmask.train.finetune",
     "pretrain": "unmask.train.pretrain",
     "train_tokenizer": "unmask.text.train_tokenizer",
 }
 
-__all__ = ["Model", "UserError", "__version__", "prepare", "pretrain", "train_tokenizer"]
+__all__ = [
+    "Model",
+    "UserError",
+    "__version__",
+    "finetune",
+    "prepare",
+    "pretrain",
+    "train_tokenizer",
+]
 
 
 def __getattr__(name: str) -> Any:

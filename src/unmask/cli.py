@@ -58,6 +58,9 @@ VERBS: Mapping[str, Verb] = {
     "pretrain": Verb(
         options=verbs.PretrainOptions, function="unmask.train.pretrain:pretrain", out="RUN"
     ),
+    "finetune": Verb(
+        options=verbs.FinetuneOptions, function="unmask.train.finetune:finetune", out="RUN"
+    ),
     "predict": Verb(options=verbs.PredictOptions, function="unmask.predict.predict:predict"),
     "fill": Verb(options=verbs.FillOptions, function="unmask.predict.fill:fill"),
     "inspect": Verb(options=verbs.InspectOptions, function="unmask.inspect.verb:inspect"),
@@ -79,6 +82,11 @@ _PLACEHOLDERS: Mapping[str, str] = {
     "probe": "TEXT",
     "input": "FILE",
     "output": "FILE",
+    "task": "TASK",
+    "train": "FILE",
+    "eval": "FILE",
+    "label": "COLUMN",
+    "rate": "RATE",
 }
 
 _MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -160,7 +168,7 @@ class _Option:
 
     @property
     def positional(self) -> bool:
-        return not self.field.kw_only
+        return not self.field.kw_only and not self.field.metadata.get("flag")
 
     @property
     def many(self) -> bool:
@@ -238,7 +246,7 @@ def _typed(hint: Any) -> dict[str, Any]:
     """Say how argparse reads a value of this type."""
     if get_origin(hint) is Literal:
         return {"choices": get_args(hint)}
-    return {"type": {int: _whole, Path: Path}.get(hint, str)}
+    return {"type": {int: _whole, float: _number, Path: Path}.get(hint, str)}
 
 
 def _whole(text: str) -> int:
@@ -246,6 +254,13 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
 class _Parser(argparse.ArgumentParser):

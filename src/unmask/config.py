@@ -1,7 +1,8 @@
 """Dataclass <-> TOML <-> `KEY=VALUE`: settings are typed, and a key that nothing knows is an error.
 
 A settings class is a frozen dataclass whose fields are numbers, strings, paths, `Literal`s, lists
-or tuples of these, an optional of these, and again settings classes, which are TOML's tables.
+or tuples of these, tables of them by any name (`dict[str, ...]`), an optional of these, and again
+settings classes, which are TOML's tables.
 """
 
 import dataclasses
@@ -93,6 +94,13 @@ class _Reader:
             if value not in arguments or isinstance(value, bool):
                 raise self._wrong(key, value, "one of " + ", ".join(map(str, arguments)))
             return value
+        if origin is dict:
+            if not isinstance(value, Mapping):
+                raise self._wrong(key, value, "a table")
+            return {
+                name: self.value(arguments[1], inner, f"{key}.{name}")
+                for name, inner in value.items()
+            }
         if origin in (list, tuple):
             return self._items(origin, arguments, value, key)
         return self._scalar(hint, value, key)
@@ -193,6 +201,8 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
         return {name: _plain(inner) for name, inner in pairs if inner is not None}
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

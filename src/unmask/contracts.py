@@ -172,6 +172,8 @@ class Metric(Protocol):
 
     main: str
     """Name of the figure by which models are compared: the higher the better."""
+    names: tuple[str, ...]
+    """Of all figures of which that is so."""
 
     def add(self, record: Any, prediction: Prediction) -> None:
         """Take in a record with its label, and what was predicted of it."""

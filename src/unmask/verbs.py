@@ -15,6 +15,10 @@ Options = TypeVar("Options")
 Result = TypeVar("Result")
 
 
+FLAG = {"flag": True}
+"""Of a field that stands by its place in Python, and by its name on the command line."""
+
+
 def verb(
     options: Callable[P, Options],
 ) -> Callable[[Callable[[Options], Result]], Callable[P, Result]]:
@@ -120,6 +124,47 @@ class PretrainOptions:
     """Texts with [MASK] whose best fillings are shown at every evaluation."""
     seed: int = field(default=0, kw_only=True)
     """Of initialisation, order, masking and dropout."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneOptions:
+    """Fine-tune a pre-trained encoder for a task."""
+
+    task: str
+    """text-classification, regression, token-classification, question-answering or
+    multiple-choice."""
+    model: Any = field(metadata=FLAG)
+    """What to start from: a folder or a hub id; in Python also a Model."""
+    train: str = field(kw_only=True)
+    """Labelled rows to learn from: TSV, CSV, JSONL, Parquet, SQuAD JSON or CoNLL columns."""
+    eval: str = field(kw_only=True)
+    """Labelled rows by which the best model is chosen."""
+    out: Path | None = field(default=None, kw_only=True)
+    """Folder of the run, temporary when absent. Started again with the same one, it goes on."""
+    epochs: int | None = field(default=None, kw_only=True)
+    """Passes over the training data; 3 when absent."""
+    rate: float | None = field(default=None, kw_only=True)
+    """Peak learning rate; 2e-5 when absent."""
+    batch: int | None = field(default=None, kw_only=True)
+    """Sequences of a step; 32 when absent."""
+    length: int | None = field(default=None, kw_only=True)
+    """Longest sequence in tokens; the task's own when absent."""
+    long: Literal["truncate", "windows"] | None = field(default=None, kw_only=True)
+    """Cut longer texts, or average over windows; answers and tags always come from windows."""
+    text: str | None = field(default=None, kw_only=True)
+    """Column of the text, or two with a comma between; found by its usual names when absent."""
+    label: str | None = field(default=None, kw_only=True)
+    """Column of the label; found by its usual names when absent."""
+    config: Path | None = field(default=None, kw_only=True)
+    """TOML file of settings."""
+    set: list[str] = field(default_factory=list, kw_only=True)
+    """Single settings, as KEY=VALUE with dots: layers.last=2, schedule.warmup=0.06."""
+    seeds: int = field(default=1, kw_only=True)
+    """How many times to run, from `seed` on: reports mean and deviation."""
+    seed: int = field(default=0, kw_only=True)
+    """Of the new weights, the order and dropout."""
     json: bool = field(default=False, kw_only=True)
     """End standard output with one JSON object."""
 

@@ -18,6 +18,7 @@ class Confusion:
     """
 
     main = "accuracy"
+    names: tuple[str, ...] = ("accuracy", "f1", "matthews_correlation")
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
@@ -56,6 +57,7 @@ class ManyLabels:
     """Figures of sets of labels: `accuracy` (sets wholly right), `f1` (micro), `f1_macro`."""
 
     main = "f1"
+    names: tuple[str, ...] = ("f1", "f1_macro", "accuracy")
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)

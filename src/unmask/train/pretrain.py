@@ -39,7 +39,7 @@ def pretrain(options: PretrainOptions) -> PretrainResult:
             budget=options.budget,
             recipe=recipe,
         )
-        old = settings.read(options.out)
+        old = settings.read(Settings, options.out)
         if old is not None:
             wanted = settings.lengthen(old, wanted, options.steps, seconds, options.out)
             finished = _finished(options.out, wanted)

@@ -150,7 +150,7 @@ def load_recipe(name: str, file: Path | None = None, sets: Sequence[str] = ()) -
     own = tables[1] if form == "fast" else {"model": tables[1]["model"]}
     layers = [(f"recipe {name}", tables[0]), (f"recipe {name}", own)]
     if file is not None:
-        layers.append((str(file), _read(file)))
+        layers.append((str(file), read_toml(file)))
     recipe = config.load(Recipe, layers, sets)
     _check(recipe)
     return recipe
@@ -161,7 +161,8 @@ def _packaged(name: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """Read a file of settings; UserError when it is none."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -14,7 +14,7 @@ from unmask.train import checkpoint
 from unmask.train.batches import StepData
 from unmask.train.checkpoint import Damaged, State
 from unmask.train.loop import Report, Run, Trainer
-from unmask.train.metrics import Metrics
+from unmask.train.metrics import Metrics, rows
 from unmask.train.parallel import World
 from unmask.train.progress import Watcher
 
@@ -51,6 +51,10 @@ class Session(ABC, Generic[Result]):
     def observe(self, report: Report) -> Mapping[str, Any]:
         """Look at a step; gives columns to be added to its row."""
 
+    def remember(self, kept: list[dict[str, Any]]) -> None:
+        """Take up the rows of `metrics.jsonl` of earlier starts."""
+        return
+
     def enough(self) -> bool:
         """Tell whether to end before the last step."""
         return False
@@ -78,6 +82,8 @@ class Session(ABC, Generic[Result]):
         if self.ranks.leads:
             _make(self.folder)
             self.keep_settings()
+        written = rows(self.folder / "metrics.jsonl")
+        self.remember([row for row in written if row["step"] <= state.step])
         with self._metrics(state.step) as metrics, self.watcher.watch(state, trainer.plan.steps):
             run = Run(
                 trainer, state, self.steps_of, self.evaluate, metrics, self.observe, self.enough

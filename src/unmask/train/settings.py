@@ -4,14 +4,16 @@ This module imports no torch.
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from unmask import config
 from unmask.errors import UserError
 from unmask.train.recipe import Recipe
+
+Kept = TypeVar("Kept")
 
 FREE = ("recipe.steps", "budget", "step_seconds", "evaluation_seconds")
 """What may differ when a run is started again: how long it is."""
@@ -51,8 +53,11 @@ class Settings:
     """Its `steps` are those of this run."""
 
 
-def read(folder: Path) -> Settings | None:
-    """Read a run's `config.toml`; None where no run was started yet."""
+def read(cls: type[Kept], folder: Path) -> Kept | None:
+    """Read a run's `config.toml`; None where no run was started yet.
+
+    Raises UserError when it is damaged, or that of a run of another kind.
+    """
     path = folder / "config.toml"
     if not path.exists():
         return None
@@ -60,23 +65,23 @@ def read(folder: Path) -> Settings | None:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: damaged ({error}); give another --out") from error
-    return config.load(Settings, [(str(path), table)])
+    return config.load(cls, [(str(path), table)])
 
 
-def write(folder: Path, settings: Settings) -> None:
+def write(folder: Path, settings: Any) -> None:
     """Write `config.toml`, whole or not at all."""
     temporary = folder / "config.tmp"
     temporary.write_text(config.dump(settings), encoding="utf-8")
     temporary.replace(folder / "config.toml")
 
 
-def refuse_changes(old: Settings, new: Settings, folder: Path) -> None:
-    """Raise UserError that names every setting that differs, but for the length of the run."""
+def refuse_changes(old: Any, new: Any, folder: Path, free: Collection[str] = FREE) -> None:
+    """Raise UserError that names every setting that differs, but for those that are free to."""
     before, after = dict(_flat(old)), dict(_flat(new))
     changed = [
         f"{key} is {before.get(key)!r} there and {after.get(key)!r} now"
         for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and key not in FREE and not key.endswith(".path")
+        if before.get(key) != after.get(key) and key not in free and not key.endswith(".path")
     ]
     if changed:
         raise UserError(
@@ -112,6 +117,9 @@ def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if is_dataclass(settings):
         for entry in fields(settings):
             yield from _flat(getattr(settings, entry.name), f"{prefix}.{entry.name}".lstrip("."))
+    elif isinstance(settings, Mapping):
+        for name, inner in settings.items():
+            yield from _flat(inner, f"{prefix}.{name}")
     elif isinstance(settings, list | tuple):
         for index, item in enumerate(settings):
             yield from _flat(item, f"{prefix}.{index}")

@@ -1,0 +1,273 @@
+"""Fine-tuning from end to end: a pre-trained encoder and labelled rows in, a task's model out."""
+
+import hashlib
+import json
+import shutil
+import statistics
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from unmask import console, hardware
+from unmask.contracts import Kind
+from unmask.errors import UserError
+from unmask.exchange import huggingface
+from unmask.exchange.huggingface import Pretrained
+from unmask.predict.model import Model
+from unmask.predict.predictor import chunks
+from unmask.registry import discover
+from unmask.text.columns import Columns, sound
+from unmask.text.opening import opened
+from unmask.train import settings
+from unmask.train.examples import Examples, Unit
+from unmask.train.finetuning import Finetuning, Outcome, Work
+from unmask.train.parallel import World, world
+from unmask.train.settings import refuse_changes
+from unmask.train.task_report import write_summary
+from unmask.train.tuning import FREE, Tuning, TuningSettings, load_tuning
+from unmask.verbs import FinetuneOptions, verb
+
+
+@dataclass(frozen=True, kw_only=True, slots=False)
+class FinetuneResult:
+    """What fine-tuning came to; of several seeds, their means."""
+
+    task: str
+    metrics: dict[str, float]
+    """On the evaluation data, by their usual names: of the best model of each seed, the mean."""
+    deviations: dict[str, float] | None
+    """Standard deviations over the seeds; None where there is one."""
+    outcomes: list[Outcome] = field(repr=False)
+    """Of each seed."""
+    folder: Path
+    """Of the run."""
+
+    @cached_property
+    def model(self) -> Model:
+        """The best model, of the best seed."""
+        return Model.from_pretrained(self.folder / "model")
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what `--json` prints."""
+        spread = {f"{name}_std": value for name, value in (self.deviations or {}).items()}
+        return {
+            "task": self.task,
+            **self.metrics,
+            **spread,
+            "seeds": [outcome.seed for outcome in self.outcomes],
+            "steps": sum(outcome.steps for outcome in self.outcomes),
+            "tokens": sum(outcome.tokens for outcome in self.outcomes),
+            "seconds": sum(outcome.seconds for outcome in self.outcomes),
+            "model": str(self.folder / "model"),
+            "report": str(self.folder / "report.html"),
+        }
+
+    def __rich__(self) -> Table:
+        """Show the figures, and where the model and the report are."""
+        grid = Table.grid(padding=(0, 2))
+        for name, value in self.metrics.items():
+            spread = "" if self.deviations is None else f" ± {self.deviations[name]:.4f}"
+            grid.add_row(name, f"{value:.4f}{spread}")
+        grid.add_row("model", str(self.folder / "model"))
+        grid.add_row("report", str(self.folder / "report.html"))
+        return grid
+
+
+@verb(FinetuneOptions)
+def finetune(options: FinetuneOptions) -> FinetuneResult:
+    """Fine-tune a pre-trained encoder for a task, or go on with the run that `out` holds.
+
+    The best model by the evaluation data is kept. Raises UserError for impossible settings or bad
+    data, and KeyboardInterrupt, after saving, when it is stopped by Ctrl-C or SIGTERM.
+    """
+    hardware.keep_memory()
+    device = hardware.device()
+    if options.seeds < 1:
+        raise UserError(f"--seeds {options.seeds}: there must be at least one")
+    with world(device) as ranks:
+        folder = ranks.share(options.out or Path(tempfile.mkdtemp(prefix="unmask-")))
+        kind = kind_of(options.task)
+        model = options.model if isinstance(options.model, Model) else None
+        start = model.pretrained if model else huggingface.read(options.model)
+        name = "a Model" if model else str(options.model)
+        tuning = _tuning(options, kind, start)
+        work, cut = _work(options, kind, start, tuning)
+        wanted = TuningSettings(
+            task=kind.name,
+            model=name,
+            model_fingerprint=_of_weights(start),
+            train=options.train,
+            train_fingerprint=_of_file(options.train),
+            eval=options.eval,
+            eval_fingerprint=_of_file(options.eval),
+            text=options.text,
+            label=options.label,
+            seed=options.seed,
+            tuning=tuning,
+        )
+        _tell_cut(cut, tuning, ranks)
+        outcomes = []
+        for seed in range(options.seed, options.seed + options.seeds):
+            own = folder if options.seeds == 1 else folder / f"seed-{seed}"
+            outcomes.append(_one(own, replace(wanted, seed=seed), work, start, device, ranks))
+        result = _together(kind.name, outcomes, folder)
+        if options.seeds > 1 and ranks.leads:
+            main = tuning.keeping.metric or work.task.metric().main
+            best = max(outcomes, key=lambda outcome: outcome.metrics[main])
+            shutil.copytree(best.model, folder / "model", dirs_exist_ok=True)
+            write_summary(folder, result.to_json(), outcomes)
+        return result
+
+
+def kind_of(name: str) -> Kind:
+    """Find a kind of task. Raises UserError, with those that there are."""
+    kinds: dict[str, Kind] = discover("unmask.tasks", "TASK")
+    if name not in kinds:
+        raise UserError(f"there is no task {name!r}; there are {', '.join(sorted(kinds))}")
+    return kinds[name]
+
+
+def _one(
+    folder: Path,
+    wanted: TuningSettings,
+    work: Work,
+    start: Pretrained,
+    device: torch.device,
+    ranks: World,
+) -> Outcome:
+    """Run one seed; one that is finished gives its outcome again."""
+    old = settings.read(TuningSettings, folder)
+    if old is not None:
+        refuse_changes(old, wanted, folder, FREE)
+        if wanted.tuning.epochs < old.tuning.epochs:
+            raise UserError(
+                f"{folder} holds a run of {old.tuning.epochs} epochs: it can be extended, not"
+                " shortened"
+            )
+        result = folder / "result.json"
+        if result.exists() and wanted.tuning.epochs == old.tuning.epochs:
+            return Outcome(**json.loads(result.read_text(encoding="utf-8")))
+    return Finetuning(folder, wanted, work, start, device, ranks).run(fresh=old is None)
+
+
+def _tuning(options: FinetuneOptions, kind: Kind, start: Pretrained) -> Tuning:
+    """Resolve the settings, for this model."""
+    given: dict[str, Any] = {
+        name: value
+        for name, value in (("epochs", options.epochs), ("batch", options.batch))
+        if value is not None
+    }
+    if options.rate is not None:
+        given["optimizer"] = {"rate": options.rate}
+    given["reading"] = {
+        name: value
+        for name, value in (("length", options.length), ("long", options.long))
+        if value is not None
+    }
+    positions = start.spec.positions
+    tuning = load_tuning(min(kind.length, positions), given, options.config, options.set)
+    if tuning.reading.length > positions:
+        raise UserError(
+            f"reading.length is {tuning.reading.length}, but the model reads {positions} tokens"
+        )
+    return tuning
+
+
+def _work(
+    options: FinetuneOptions, kind: Kind, start: Pretrained, tuning: Tuning
+) -> tuple[Work, int]:
+    """Read the data: what to learn, and how many training texts the model reads only in part.
+
+    Raises UserError for the first row that is wrong, in either file.
+    """
+    if start.tokenizer is None:
+        raise UserError(f"{options.model}: it has no tokenizer; copy its tokenizer.json there")
+    tokenizer = start.tokenizer
+    columns = Columns(
+        text=None if options.text is None else tuple(options.text.split(",")), label=options.label
+    )
+    # Fine-tuning holds its training data, as ids, in memory; evaluation data streams.
+    weights = "balanced" if tuning.balanced else tuning.class_weights
+    task = kind.learn(records(kind, options.train, columns), tuning.reading, weights)
+    units: list[Unit] = []
+    cut = 0
+    for chunk in chunks(records(kind, options.train, columns), task):
+        for windows in task.windows(chunk, tokenizer):
+            units += task.units(windows)
+            cut += any(window.cut for window in windows)
+    count = 0
+    for chunk in chunks(records(kind, options.eval, columns), task):
+        count += len(task.windows(chunk, tokenizer))  # raises for labels that are not known
+    metric, known = tuning.keeping.metric, task.metric()
+    figures = (*known.names, known.main)
+    if metric is not None and metric not in figures:
+        raise UserError(f"keeping.metric is {metric!r}; {kind.name} has {', '.join(known.names)}")
+
+    def examples(seed: int) -> Examples:
+        return Examples(
+            task, units, batch=tuning.batch, micro_tokens=tuning.micro_tokens, seed=seed
+        )
+
+    return Work(
+        kind=kind,
+        task=task,
+        examples=examples,
+        records=lambda: records(kind, options.eval, columns),
+        count=count,
+    ), cut
+
+
+def records(kind: Kind, path: str, columns: Columns, labelled: bool = True) -> Iterator[Any]:
+    """Read the records of a file. Raises UserError for a bad row, and where there is none."""
+    count = 0
+    for row in kind.rows(path):
+        sound(row)
+        count += 1
+        yield kind.record(row, columns, labelled)
+    if not count:
+        raise UserError(f"{path}: no rows; give a file that has some")
+
+
+def _together(task: str, outcomes: list[Outcome], folder: Path) -> FinetuneResult:
+    """Take the means of the seeds' figures, and their deviations."""
+    names = list(outcomes[0].metrics)
+    values = {name: [outcome.metrics[name] for outcome in outcomes] for name in names}
+    several = len(outcomes) > 1
+    return FinetuneResult(
+        task=task,
+        metrics={name: statistics.fmean(found) for name, found in values.items()},
+        deviations={n: statistics.stdev(v) for n, v in values.items()} if several else None,
+        outcomes=outcomes,
+        folder=folder,
+    )
+
+
+def _tell_cut(cut: int, tuning: Tuning, ranks: World) -> None:
+    if cut and ranks.leads:
+        console.words().print(
+            f"{cut:,} training texts are longer than {tuning.reading.length:,} tokens, and were cut"
+        )
+
+
+def _of_weights(pretrained: Pretrained) -> str:
+    """SHA-256 of all weights and what they are for."""
+    digest = hashlib.sha256(f"{pretrained.head} {pretrained.labels}".encode())
+    for name, tensor in sorted(pretrained.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _of_file(path: str) -> str:
+    """SHA-256 of a file's content, decompressed."""
+    digest = hashlib.sha256()
+    with opened(path) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
