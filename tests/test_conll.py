@@ -16,7 +16,7 @@ TEXT = """-DOCSTART- -X- O
 
 EU NNP B-ORG
 rejects VBZ O
-\t 
+ \t
 German JJ B-MISC
 
 
