@@ -192,6 +192,25 @@ def draw_reviews() -> None:
         path.write_text("".join(lines[number] for number in picked), encoding="utf-8")
 
 
+def excerpt(path: Path, count: int) -> Path:
+    """Write the beginning of a file as one of its own: rows, sentences, or articles' beginnings."""
+    new = FOLDER / "data" / f"{path.parent.name}-{count}-{path.name.removesuffix('.gz')}"
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as stream:
+        text = stream.read()
+    if new.suffix == ".json":
+        articles = json.loads(text)["data"][:2]
+        for article in articles:
+            article["paragraphs"] = article["paragraphs"][: count // 10]
+        text = json.dumps({"version": "1.1", "data": articles})
+    elif new.suffix == ".txt":
+        text = "\n\n".join(text.split("\n\n")[:count]) + "\n"
+    else:
+        text = "".join(text.splitlines(keepends=True)[: count + 1])
+    new.write_text(text, encoding="utf-8")
+    return new
+
+
 def read(path: Path) -> list[Example]:
     """Read a file: rows by their columns, sentences as words and tags, or questions of SQuAD."""
     name = path.name.removesuffix(".gz")
