@@ -26,7 +26,12 @@ def tokenizer() -> Tokenizer:
     return Tokenizer(describe(list(pieces), cased=False))
 
 
-def pretrained(words: Tokenizer, head: str = "pretraining", positions: int = 32) -> Pretrained:
+def pretrained(
+    words: Tokenizer,
+    head: str = "pretraining",
+    positions: int = 32,
+    labels: tuple[str, ...] = (),
+) -> Pretrained:
     """Build a network of two layers of width 16, its weights drawn from N(0, 0.3)."""
     spec = Spec(
         width=16,
@@ -37,10 +42,12 @@ def pretrained(words: Tokenizer, head: str = "pretraining", positions: int = 32)
         positions=positions,
         segments=2,
     )
-    network = FAMILY.network(spec, head).eval()
+    network = FAMILY.network(spec, head, len(labels)).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             scale = float(name.endswith("norm.weight"))  # around 1, or the signal fades away
             parameter.copy_(scale + torch.randn(parameter.shape, generator=generator) * 0.3)
-    return Pretrained(family=FAMILY, spec=spec, network=network, head=head, tokenizer=words)
+    return Pretrained(
+        family=FAMILY, spec=spec, network=network, head=head, tokenizer=words, labels=labels
+    )

@@ -167,7 +167,8 @@ class Tagging:
     ) -> Prediction:
         """Take each word's label from the window where it has most context.
 
-        A word without any piece that the model could read belongs to nothing.
+        A word without any piece that the model could read belongs to nothing. The labels are
+        brought to IOB2, which models of other makers may not know.
         """
         answer, shares = [OUTSIDE] * len(record.spans), [1.0] * len(record.spans)
         for window, scores in zip(windows, outputs, strict=True):
@@ -183,7 +184,7 @@ class Tagging:
                 answer[word], shares[word] = self.labels[number], share
         return Prediction(
             results=_results(record, answer, shares),
-            answer=tuple(answer),
+            answer=iob2(answer),
             confidence=float(np.prod(shares)),
         )
 
