@@ -63,7 +63,7 @@ def test_defaults_of_the_original_may_stand_in_the_config() -> None:
 
 @pytest.mark.parametrize("head", FAMILY.heads)
 def test_every_tensor_has_a_name_of_its_own(head: str) -> None:
-    names = FAMILY.network(SPEC, head).state_dict()
+    names = FAMILY.network(SPEC, head, 3).state_dict()
     theirs = [FAMILY.names.theirs(name) for name in names]
     assert len(set(theirs)) == len(names)
     assert [FAMILY.names.ours(name) for name in theirs] == list(names)

