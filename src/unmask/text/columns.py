@@ -26,6 +26,7 @@ TEXTS = (
     ("question", "sentence"),
     ("text1", "text2"),
     ("text_a", "text_b"),
+    ("text", "text_pair"),
 )
 """Columns that hold a text or a pair by their usual names."""
 
