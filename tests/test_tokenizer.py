@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, BertTokenizerFast
 from unmask.errors import UserError
 from unmask.text import tokenizer as module
 from unmask.text.reading import TextFile, read
-from unmask.text.tokenizer import SPECIAL, Tokenizer, describe
+from unmask.text.tokenizer import SPECIAL, Tokenizer, describe, words
 
 VOCABULARIES = ("bert-base-uncased", "bert-base-cased", "bert-base-multilingual-cased")
 
@@ -272,3 +272,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         UserError, match=r"file: cannot be written \(File exists\)\. Choose another"
     ):
         small().save(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("  New York, isn't", ["New", "York", ",", "isn", "'", "t"]),
+        ("東京 is—naïve", ["東", "京", "is", "—", "naïve"]),
+        ("a\u200b\x00b Ae\u0301", ["a\u200b\x00b", "Ae\u0301"]),
+        ("", []),
+    ],
+)
+def test_words_are_found_in_the_text_as_it_is(text: str, found: list[str]) -> None:
+    assert [text[start:end] for start, end in words(text)] == found

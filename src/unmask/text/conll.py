@@ -1,5 +1,6 @@
-"""Files of words in columns: a word a line, its label in the last column, a blank line between
-sentences, as the shared tasks of CoNLL have them.
+"""Words in columns, as the shared tasks of CoNLL have them.
+
+A word a line, its label in the last column, a blank line between sentences.
 """
 
 from collections.abc import Iterator
