@@ -14,6 +14,8 @@ from unmask.errors import UserError
 from unmask.text.opening import BLOCK, COMPRESSIONS, opened
 from unmask.text.rows import LONGEST, Row
 
+_NOT_BLANK = re.compile(r"\S")
+
 
 def read_squad(path: str) -> Iterator[Row]:
     """Read the questions of a SQuAD file, one a row, holding one article at a time.
@@ -88,7 +90,7 @@ class _Scanner:
     def _next(self) -> str:
         """Go to the next character that is not blank; an empty text at the end of the file."""
         while True:
-            if found := re.compile(r"\S").search(self._text, self._at):
+            if found := _NOT_BLANK.search(self._text, self._at):
                 self._at = found.start()
                 return found.group()
             if not self._more():
