@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from typing import Literal
 
 import torch
 
@@ -22,6 +23,13 @@ def has_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def products(wanted: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+    """Choose the type of the products: bfloat16 where the hardware has it, unless told."""
+    if wanted == "auto":
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
+    return torch.float32 if wanted == "float32" else torch.bfloat16
 
 
 def keep_memory() -> None:

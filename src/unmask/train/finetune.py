@@ -5,7 +5,6 @@ import json
 import shutil
 import statistics
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +20,7 @@ from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
 from unmask.predict.model import Model
 from unmask.predict.predictor import chunks
-from unmask.registry import discover
-from unmask.text.columns import Columns, sound
+from unmask.predict.records import columns_of, kind_of, records
 from unmask.text.opening import opened
 from unmask.train import settings
 from unmask.train.examples import Examples, Unit
@@ -125,14 +123,6 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
         return result
 
 
-def kind_of(name: str) -> Kind:
-    """Find a kind of task. Raises UserError, with those that there are."""
-    kinds: dict[str, Kind] = discover("unmask.tasks", "TASK")
-    if name not in kinds:
-        raise UserError(f"there is no task {name!r}; there are {', '.join(sorted(kinds))}")
-    return kinds[name]
-
-
 def _one(
     folder: Path,
     wanted: TuningSettings,
@@ -189,9 +179,7 @@ def _work(
     if start.tokenizer is None:
         raise UserError(f"{options.model}: it has no tokenizer; copy its tokenizer.json there")
     tokenizer = start.tokenizer
-    columns = Columns(
-        text=None if options.text is None else tuple(options.text.split(",")), label=options.label
-    )
+    columns = columns_of(options.text, options.label)
     # Fine-tuning holds its training data, as ids, in memory; evaluation data streams.
     weights = "balanced" if tuning.balanced else tuning.class_weights
     task = kind.learn(records(kind, options.train, columns), tuning.reading, weights)
@@ -221,17 +209,6 @@ def _work(
         records=lambda: records(kind, options.eval, columns),
         count=count,
     ), cut
-
-
-def records(kind: Kind, path: str, columns: Columns, labelled: bool = True) -> Iterator[Any]:
-    """Read the records of a file. Raises UserError for a bad row, and where there is none."""
-    count = 0
-    for row in kind.rows(path):
-        sound(row)
-        count += 1
-        yield kind.record(row, columns, labelled)
-    if not count:
-        raise UserError(f"{path}: no rows; give a file that has some")
 
 
 def _together(task: str, outcomes: list[Outcome], folder: Path) -> FinetuneResult:

@@ -25,7 +25,7 @@ from unmask.train.metrics import rows
 from unmask.train.parallel import World
 from unmask.train.progress import Watcher, clock
 from unmask.train.rehearsal import rehearse
-from unmask.train.session import Session, products
+from unmask.train.session import Session
 from unmask.train.task_report import write_report
 from unmask.train.tuning import TuningSettings
 
@@ -88,7 +88,7 @@ class Finetuning(Session[Outcome]):
     ) -> None:
         super().__init__(folder, ranks, Watcher("fine-tuning", quiet=not ranks.leads))
         self.settings, self.tuning, self.work, self.device = wanted, wanted.tuning, work, device
-        self.dtype = products(wanted.tuning.precision, device)
+        self.dtype = hardware.products(wanted.tuning.precision, device)
         self.pretrained, self.drawn = adapted(start, work, wanted.seed)
         self.network = self.pretrained.network.to(device)
         self.network.set_dropout(dropout_of(self.pretrained, wanted.tuning.dropout))

@@ -30,7 +30,7 @@ from unmask.train.progress import Watcher, clock
 from unmask.train.recipe import Recipe
 from unmask.train.rehearsal import SHARE, duration, rehearse
 from unmask.train.report import write_report
-from unmask.train.session import Session, products
+from unmask.train.session import Session
 from unmask.train.settings import Settings
 
 HEADS = {"pairs": "pretraining", "singles": "masked-lm"}
@@ -71,7 +71,7 @@ class Pretraining(Session[PretrainResult]):
     ) -> None:
         super().__init__(folder, ranks, Watcher("pre-training", quiet=not ranks.leads))
         self.settings, self.corpus, self.device = wanted, corpus, device
-        self.dtype = products(wanted.recipe.precision, device)
+        self.dtype = hardware.products(wanted.recipe.precision, device)
         self.pretrained = model_of(wanted, corpus.tokenizer)
         self.network = self.pretrained.network.to(device)
         self.network.set_dropout(wanted.recipe.dropout)

@@ -4,11 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
-import torch
-
-from unmask import hardware
 from unmask.errors import UserError
 from unmask.train import checkpoint
 from unmask.train.batches import StepData
@@ -117,13 +114,6 @@ class Session(ABC, Generic[Result]):
 
     def _metrics(self, step: int) -> AbstractContextManager[Metrics | None]:
         return Metrics(self.folder, step) if self.ranks.leads else nullcontext()
-
-
-def products(wanted: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """Choose the type of the products: bfloat16 where the hardware has it, unless told."""
-    if wanted == "auto":
-        return torch.bfloat16 if hardware.has_bfloat16(device) else torch.float32
-    return torch.float32 if wanted == "float32" else torch.bfloat16
 
 
 def _make(folder: Path) -> None:
