@@ -1,68 +1,30 @@
-"""A run that is killed, stopped or spread over ranks comes to the same losses."""
+"""A pre-training run that is killed, stopped or spread over ranks comes to the same losses."""
 
-import multiprocessing
 import os
 import random
 import signal
-import socket
-import sys
 import time
-from pathlib import Path
 
 import pytest
-import torch
 
+import processes
 import runs
 import unmask
+from processes import end, losses, steps_of, wait_for_step
 from unmask.train import checkpoint
 from unmask.train.metrics import rows
 
 STEPS = 16
-# Every run is a process of its own, forked from a server that has imported everything once.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["unmask.train.pretrain", "torch._dynamo"])
-
-
-def train(store: Path, out: Path, steps: int, sets: list[str], environment: dict[str, str]) -> None:
-    """What a process does: a run, its words in a file beside it."""
-    os.environ.update(environment)
-    torch.set_num_threads(1)
-    with out.with_suffix(f".stderr{environment.get('RANK', '')}").open("w") as words:
-        os.dup2(words.fileno(), 2)
-    try:
-        unmask.pretrain([str(store)], out=out, steps=steps, heldout="0.2", set=sets)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def start(store, out, steps=STEPS, sets=(), **environment):
-    arguments = (store, out, steps, [*runs.SETS, "data.micro_tokens=128", *sets], environment)
-    process = PROCESSES.Process(target=train, args=arguments)
-    process.start()
-    return process
-
-
-def end(process) -> int:
-    process.join(120)
-    assert process.exitcode is not None, "the run hangs"
-    code = process.exitcode
-    process.close()
-    return code
-
-
-def steps_of(out):
-    return len(rows(out / "metrics.jsonl"))
-
-
-def wait_for_step(out, step, process):
-    while process.is_alive() and steps_of(out) < step:
-        time.sleep(0.005)
-
-
-def losses(out):
-    table = rows(out / "metrics.jsonl")
-    assert [row["step"] for row in table] == list(range(1, len(table) + 1))  # none stands twice
-    return [row["loss"] for row in table]
+    options = {
+        "stores": [str(store)],
+        "steps": steps,
+        "heldout": "0.2",
+        "set": [*runs.SETS, "data.micro_tokens=128", *sets],
+    }
+    return processes.start(unmask.pretrain, out, options, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -128,17 +90,10 @@ def test_two_ranks_take_the_same_steps_as_one(whole, tmp_path):
     store, _ = whole
     sets = ["dropout=0.0", "precision='float32'"]
     assert end(start(store, tmp_path / "one", 6, sets)) == 0
-    address = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    ranks = [start(store, tmp_path / "two", 6, sets, RANK=str(r), **address) for r in range(2)]
+    ranks = [start(store, tmp_path / "two", 6, sets, **own) for own in processes.two_ranks()]
     assert [end(process) for process in ranks] == [0, 0]
     one, two = rows(tmp_path / "one" / "metrics.jsonl"), rows(tmp_path / "two" / "metrics.jsonl")
     assert len(one) == len(two) == 6
     assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], rel=1e-4)
     assert [row["tokens"] for row in one] == [row["tokens"] for row in two]
     assert one[5]["heldout_mlm_loss"] == pytest.approx(two[5]["heldout_mlm_loss"], rel=1e-4)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
