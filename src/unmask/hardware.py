@@ -36,11 +36,12 @@ def keep_memory() -> None:
     """Let the C library keep freed memory instead of handing it back to the system each time.
 
     A training step frees and takes the same large blocks over and over; glibc would map each anew
-    and the system would fill it with zeros. Call it before the first step; elsewhere than on glibc
-    it does nothing.
+    and the system would fill it with zeros, small page by small page. Call it before the first
+    step; elsewhere than on glibc it does nothing.
     """
     if sys.platform != "linux":
         return
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks for huge pages then
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h

@@ -1,0 +1,225 @@
+"""What pre-training brings: our own encoder and the same one from random weights, by labels given.
+
+A bert-mini that unmask pre-trained on novels (benchmarks/pretraining.py) and then on film reviews
+is fine-tuned on SST-2 and IMDB with 100, 1,000 and all labels, three seeds each, and beside it the
+same architecture from random weights with the same settings. A seed draws the examples, the new
+weights and the order. Both are scored on the official dev set of SST-2 and on 2,500 test reviews
+of IMDB, behind the best of the epochs. Reviews of IMDB's test set were not pre-trained on.
+
+    python benchmarks/transfer.py pretrain     (goes on from what pretraining.py left in .bench)
+    python benchmarks/transfer.py run          (resumed where it was stopped)
+    python benchmarks/transfer.py report
+
+Written to benchmarks/results: transfer.json and transfer.svg.
+"""
+
+import argparse
+import gzip
+import json
+import random
+import statistics
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+import unmask
+from unmask.exchange import huggingface
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
+WORK = ROOT / ".bench" / "transfer"
+RESULTS = ROOT / "benchmarks" / "results"
+SEEDS = (0, 1, 2)
+SIZES = (100, 1000, None)
+"""Labels; None: all."""
+EPOCHS = {100: 20, 1000: 6, None: 1}
+STARTS = ("pre-trained", "random")
+SETTINGS = ("optimizer.rate=3e-4", "dropout=0.1", "keeping.checkpoint_seconds=600")
+REVIEWS = 2_500
+INK = {"pre-trained": "#0b6e99", "random": "#c2571a"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Set:
+    """A data set of the comparison."""
+
+    name: str
+    train: Path
+    test: Path
+    length: int
+    """Longest sequence."""
+
+
+SETS = (
+    Set(name="sst2", train=DATA / "sst2/train.tsv.gz", test=DATA / "sst2/dev.tsv", length=64),
+    Set(
+        name="imdb",
+        train=DATA / "imdb/train.jsonl.gz",
+        test=DATA / "imdb/test.jsonl.gz",
+        length=128,
+    ),
+)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Read a file of texts and labels."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        if ".jsonl" in path.name:
+            return [json.loads(line) for line in lines]
+        next(lines)
+        pairs = (line.rstrip("\n").split("\t") for line in lines)
+        return [{"text": text, "label": label} for text, label in pairs]
+
+
+def drawn(source: Path, name: str, count: int | None, seed: int) -> Path:
+    """Write a balanced draw of a file's rows, once; gives its path."""
+    path = WORK / "data" / f"{name}-{count or 'all'}-{seed}.jsonl"
+    if not path.exists():
+        found = rows(source)
+        if count is not None:
+            rng = random.Random(seed)
+            labels = sorted({row["label"] for row in found})
+            share = count // len(labels)
+            found = [
+                row
+                for label in labels
+                for row in rng.sample([row for row in found if row["label"] == label], share)
+            ]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
+    return path
+
+
+def pretrain(steps: int) -> None:
+    """Go on pre-training the study's model, on reviews and novels."""
+    bench = ROOT / ".bench"
+    reviews = [DATA / "imdb" / f"{part}.jsonl.gz" for part in ("unlabelled", "train")]
+    if not (WORK / "reviews" / "manifest.json").exists():
+        unmask.prepare(reviews, tokenizer=bench / "tokenizer", out=WORK / "reviews")
+    unmask.pretrain(
+        [str(WORK / "reviews"), f"{bench / 'train'}=0.3"],
+        model=str(bench / "unmask" / "model"),
+        out=WORK / "pretrained",
+        steps=steps,
+        heldout="0.005",
+    )
+
+
+def start(kind: str) -> Path:
+    """Give the folder of an encoder to start from."""
+    pretrained = WORK / "pretrained" / "model"
+    if kind == "pre-trained":
+        return pretrained
+    folder = WORK / "random"
+    if not folder.exists():
+        found = huggingface.read(pretrained)
+        network = found.family.network(found.spec, found.head)
+        network.initialise(torch.Generator().manual_seed(0))
+        huggingface.write(replace(found, network=network), folder)
+    return folder
+
+
+def run() -> None:
+    """Take all runs that were not taken yet, the small ones first."""
+    cases = [
+        (size, chosen, seed, kind)
+        for size in SIZES
+        for chosen in SETS
+        for seed in SEEDS
+        for kind in STARTS
+    ]
+    for size, chosen, seed, kind in cases:
+        name = f"{chosen.name}-{size or 'all'}-{kind}-{seed}"
+        path = WORK / "runs" / f"{name}.json"
+        if path.exists():
+            continue
+        test = chosen.test if chosen.name == "sst2" else drawn(chosen.test, "test", REVIEWS, 0)
+        result = unmask.finetune(
+            "text-classification",
+            str(start(kind)),
+            train=str(drawn(chosen.train, chosen.name, size, seed if size else 0)),
+            eval=str(test),
+            out=WORK / "runs" / name,
+            epochs=EPOCHS[size],
+            length=chosen.length,
+            set=list(SETTINGS),
+            seed=seed,
+        )
+        path.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
+        print(name, result.metrics["accuracy"], flush=True)
+
+
+def report() -> None:
+    """Draw the accuracies by labels, and write them down."""
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for path in sorted((WORK / "runs").glob("*.json")):
+        name, size, rest = path.stem.split("-", 2)
+        kind = rest.rpartition("-")[0]
+        accuracy = json.loads(path.read_text())["accuracy"]
+        found.setdefault(name, {}).setdefault(size, {}).setdefault(kind, []).append(accuracy)
+    if not found:
+        sys.exit("no runs yet; begin with: python benchmarks/transfer.py run")
+    table = Table("data", "labels", *STARTS, "gain")
+    for name, sizes in found.items():
+        for size in (str(size or "all") for size in SIZES):
+            if set(sizes.get(size, {})) == set(STARTS):
+                table.add_row(name, size, *cells(sizes[size]))
+    Console().print(table)
+    settings = {"settings": SETTINGS, "epochs": {str(k or "all"): v for k, v in EPOCHS.items()}}
+    content = {"accuracy": found, **settings}
+    (RESULTS / "transfer.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    plot(found)
+
+
+def cells(kinds: dict[str, list[float]]) -> list[str]:
+    means = [statistics.fmean(kinds[kind]) for kind in STARTS]
+    spread = [statistics.stdev(kinds[k]) if len(kinds[k]) > 1 else 0.0 for k in STARTS]
+    shown = [f"{100 * m:.1f} ± {100 * s:.1f}" for m, s in zip(means, spread, strict=True)]
+    return [*shown, f"{100 * (means[0] - means[1]):+.1f}"]
+
+
+def plot(found: dict[str, Any]) -> None:
+    """Draw a curve for each start, with its seeds as points."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    for axes, chosen in zip(figure.subplots(1, len(SETS), sharey=True), SETS, strict=True):
+        sizes = [str(size or "all") for size in SIZES]
+        for kind in STARTS:
+            values = [found.get(chosen.name, {}).get(size, {}).get(kind, []) for size in sizes]
+            at = [place for place, value in enumerate(values) if value]
+            means = [100 * statistics.fmean(value) for value in values if value]
+            axes.plot(at, means, color=INK[kind], label=kind)
+            for place, value in enumerate(values):
+                axes.scatter([place] * len(value), [100 * v for v in value], s=14, color=INK[kind])
+        axes.set_xticks(
+            range(len(sizes)), [size if size == "all" else f"{int(size):,}" for size in sizes]
+        )
+        axes.set(title=chosen.name.upper().replace("SST2", "SST-2"), xlabel="labels")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", alpha=0.25)
+    figure.axes[0].set_ylabel("accuracy (%)")
+    figure.axes[0].legend(frameon=False)
+    figure.savefig(RESULTS / "transfer.svg")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("what", choices=("pretrain", "run", "report"))
+    parser.add_argument("--steps", type=int, default=1000, help="of pre-training on reviews")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.what == "pretrain":
+        pretrain(options.steps)
+    else:
+        {"run": run, "report": report}[options.what]()
+
+
+if __name__ == "__main__":
+    main()
