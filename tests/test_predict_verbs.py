@@ -11,7 +11,7 @@ import pytest
 
 import tiny
 from unmask import cli
-from unmask.predict import predict as module
+from unmask.predict import predictor
 from unmask.predict.model import Model
 
 TEXTS = [f"the {'lazy ' * (7 * n % 5)}[MASK] walked" for n in range(12)]
@@ -79,7 +79,7 @@ def test_rows_come_out_in_order_with_their_results(
     monkeypatch: pytest.MonkeyPatch,
     chunk: int,
 ) -> None:
-    monkeypatch.setattr(module, "ROWS", chunk)
+    monkeypatch.setattr(predictor, "ROWS", chunk)
     file = write(tmp_path / "in.jsonl", TEXTS)
     line = ["predict", "--model", folder, "--input", str(file), "--top-k", "2"]
     assert cli.main(line) == 0
@@ -132,7 +132,7 @@ def test_bad_rows_are_skipped_and_counted(
     result = json.loads(said.out)
     assert [row["text"] for row in result["results"]] == ["[MASK]", "a [MASK]"]
     assert result["skipped"] == 21
-    assert "line 2: no field 'text', only 'txt'" in said.err
+    assert "line 2: no column of text (text or sentence), only 'txt'" in said.err
     assert said.err.count("skipped ") == 10
     assert "2 rows, 21 skipped" in said.err
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unmask.data.prepare import prepare as prepare
     from unmask.errors import UserError as UserError
+    from unmask.predict.evaluate import evaluate as evaluate
     from unmask.predict.model import Model as Model
     from unmask.text.train_tokenizer import train_tokenizer as train_tokenizer
     from unmask.train.finetune import finetune as finetune
@@ -16,6 +17,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Model": "unmask.predict.model",
     "UserError": "unmask.errors",
+    "evaluate": "unmask.predict.evaluate",
     "prepare": "unmask.data.prepare",
     "finetune": "unmask.train.finetune",
     "pretrain": "unmask.train.pretrain",
@@ -26,6 +28,7 @@ __all__ = [
     "Model",
     "UserError",
     "__version__",
+    "evaluate",
     "finetune",
     "prepare",
     "pretrain",

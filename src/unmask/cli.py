@@ -61,6 +61,7 @@ VERBS: Mapping[str, Verb] = {
     "finetune": Verb(
         options=verbs.FinetuneOptions, function="unmask.train.finetune:finetune", out="RUN"
     ),
+    "evaluate": Verb(options=verbs.EvaluateOptions, function="unmask.predict.evaluate:evaluate"),
     "predict": Verb(options=verbs.PredictOptions, function="unmask.predict.predict:predict"),
     "fill": Verb(options=verbs.FillOptions, function="unmask.predict.fill:fill"),
     "inspect": Verb(options=verbs.InspectOptions, function="unmask.inspect.verb:inspect"),
@@ -85,6 +86,8 @@ _PLACEHOLDERS: Mapping[str, str] = {
     "task": "TASK",
     "train": "FILE",
     "eval": "FILE",
+    "data": "FILE",
+    "predictions": "FILE",
     "label": "COLUMN",
     "rate": "RATE",
 }

@@ -157,8 +157,9 @@ class Labelled:
 class Prediction:
     """What a model says of a record."""
 
-    results: list[dict[str, Any]]
-    """With the keys of transformers' pipelines; best first where results rank."""
+    results: list[Any]
+    """Mappings with the keys of transformers' pipelines, best first where results rank; or the
+    numbers of a vector."""
     answer: Any
     """The one result, in the form of a record's label."""
     confidence: float
@@ -195,12 +196,20 @@ class Metric(Protocol):
 class Task(Protocol):
     """What a model is fine-tuned to do, with its labels and its way to read."""
 
-    reading: Reading
-    """How records are laid out."""
-    labels: tuple[str, ...]
-    """What the head's scores stand for; empty where it has no classifier."""
-    ranked: bool
-    """Whether the results of a record are alternatives, of which usually the best is wanted."""
+    @property
+    def reading(self) -> Reading:
+        """How records are laid out."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the head's scores stand for; empty where it has no classifier."""
+        ...
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the results of a record are alternatives, of which usually the best is wanted."""
+        ...
 
     def config(self) -> dict[str, Any]:
         """Give what a config.json has to hold of the task, besides the labels."""
@@ -222,7 +231,7 @@ class Task(Protocol):
         """Run the model on a batch: one part a loss, under the names of `batch.counts`."""
         ...
 
-    def outputs(self, encoder: Transformer, head: Head, batch: Labelled) -> list[Tensor]:
+    def outputs(self, encoder: Transformer, head: Head, batch: Labelled) -> Iterable[Tensor]:
         """Run the model on a batch: float32 scores for each window, as `combine` takes them."""
         ...
 

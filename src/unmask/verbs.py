@@ -170,6 +170,31 @@ class FinetuneOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluateOptions:
+    """Score a fine-tuned model on labelled rows, with the official figures of its task."""
+
+    task: str
+    """text-classification, regression, token-classification, question-answering, multiple-choice,
+    feature-extraction or fill-mask."""
+    model: Any = field(metadata=FLAG)
+    """A folder or a hub id; in Python also a Model."""
+    data: str = field(metadata=FLAG)
+    """Labelled rows: TSV, CSV, JSONL, Parquet, SQuAD JSON or CoNLL columns."""
+    predictions: Path | None = field(default=None, kw_only=True)
+    """File for what is predicted, in the official format of the task."""
+    text: str | None = field(default=None, kw_only=True)
+    """Column of the text, or two with a comma between; found by its usual names when absent."""
+    label: str | None = field(default=None, kw_only=True)
+    """Column of the label; found by its usual names when absent."""
+    long: Literal["truncate", "windows"] | None = field(default=None, kw_only=True)
+    """Cut longer texts, or average over windows; as the model was fine-tuned when absent."""
+    precision: Literal["auto", "float32", "bfloat16"] = field(default="auto", kw_only=True)
+    """Of the products; auto is bfloat16 where the hardware has it."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
 class FillOptions:
     """Fill the [MASK] of a text."""
 
@@ -192,13 +217,24 @@ class PredictOptions:
     model: str = field(kw_only=True)
     """A folder or a hub id."""
     input: Path | None = field(default=None, kw_only=True)
-    """File of rows: .txt (a text a line), .jsonl, .csv, .tsv or .parquet."""
+    """File of rows: .txt (a text a line), .jsonl, .csv, .tsv, .parquet, or as the task has them."""
     output: Path | None = field(default=None, kw_only=True)
-    """JSONL file for the rows with their results; standard output when absent."""
-    text: str = field(default="text", kw_only=True)
-    """Column of the input that holds the text."""
-    top_k: int = field(default=5, kw_only=True)
-    """How many results a text has."""
+    """File for the rows with their results: .jsonl, .csv or .parquet; standard output, as JSON
+    lines, when absent."""
+    task: str | None = field(default=None, kw_only=True)
+    """feature-extraction for vectors of any model; what the model was made for when absent."""
+    text: str | None = field(default=None, kw_only=True)
+    """Column of the text, or two with a comma between; found by its usual names when absent."""
+    top_k: int | None = field(default=None, kw_only=True)
+    """How many results a row has: the best one when absent, of masks five."""
+    long: Literal["truncate", "windows"] | None = field(default=None, kw_only=True)
+    """Cut longer texts, or average over windows; as the model was fine-tuned when absent."""
+    pooling: Literal["mean", "cls", "max"] | None = field(default=None, kw_only=True)
+    """How feature-extraction makes one vector of a text's; mean when absent."""
+    normalize: bool = field(default=False, kw_only=True)
+    """Give the vectors of feature-extraction length 1."""
+    precision: Literal["auto", "float32", "bfloat16"] = field(default="float32", kw_only=True)
+    """Of the products; auto is bfloat16 where the hardware has it."""
     on_error: Literal["stop", "skip"] = field(default="stop", kw_only=True)
     """What to do with a row that cannot be predicted."""
     json: bool = field(default=False, kw_only=True)

@@ -1,24 +1,27 @@
-"""A model as Python sees it: texts in; fillings, hidden states and embeddings out.
+"""A model as Python sees it: texts in; answers, fillings, hidden states and embeddings out.
 
-T tokens of a batch laid end to end, W width, V entries of the vocabulary, M masks.
+W width.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, get_args, overload
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
+from unmask.contracts import Prediction, Task
+from unmask.data.windows import Reading
 from unmask.errors import UserError
 from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
+from unmask.predict.predictor import predictions
+from unmask.predict.purpose import purpose
+from unmask.tasks import fill
+from unmask.tasks.embed import Embedding, Pooling
+from unmask.tasks.fill import Blanks, MaskFilling
+from unmask.tasks.regress import Measured
 from unmask.text.tokenizer import Tokenizer
-from unmask.tokens import Layout, Tokens
 
 Filling = dict[str, Any]
 """One answer for a mask: `score`, `token`, `token_str`, and `sequence`, the text that it makes."""
@@ -26,30 +29,16 @@ Filling = dict[str, Any]
 Answers = list[Filling] | list[list[Filling]]
 """The fillings of a text, best first: a list, or a list for each mask where there are several."""
 
-Ranks = tuple[list[float], list[int]]
-"""Scores and tokens for one mask, best first."""
-
-BATCH_TOKENS = 2048
-"""Tokens that are read at once: few enough for the caches of a CPU."""
-
-BATCH_MASKS = 256
-"""Masks whose (M, V) scores are held at once."""
+FILLINGS = 5
+"""Results of a text where nothing is said and there is not the one best."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blanks:
-    """A text with masks as the model reads it."""
-
-    ids: list[int]
-    """With [CLS] and [SEP]."""
-    masks: list[int]
-    """Where the masks stand among the ids."""
-    cut: bool
-    """Whether the text was longer than the model reads: only the part around the masks is left."""
+SHOWN = 60
+"""Characters of labels, or of a text, that are shown."""
 
 
 class Model:
-    """A pre-trained network with its tokenizer, in evaluation mode.
+    """A trained network with its tokenizer and what it was made for, in evaluation mode.
 
     The same text gives the same result, within the rounding of float32, whatever it is given with.
     Texts longer than the model are cut, which a warning reports.
@@ -68,6 +57,7 @@ class Model:
                 f"{name}: the tokenizer has {self.tokenizer.vocab_size:,} entries, the model only"
                 f" {pretrained.spec.pieces:,}; they do not belong together"
             )
+        self.kind, self.purpose = purpose(pretrained, name)
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> "Model":
@@ -91,46 +81,71 @@ class Model:
         """The most tokens that the model reads, [CLS] and [SEP] included."""
         return self.pretrained.spec.positions
 
+    @property
+    def task(self) -> str:
+        """What the model was made for, as the command line names it: `text-classification`."""
+        return self.kind.name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the model tells apart; empty where it does not classify."""
+        return self.purpose.labels
+
     def __repr__(self) -> str:
-        spec = self.pretrained.spec
+        spec, labels = self.pretrained.spec, ", ".join(self.labels)
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        if len(labels) > SHOWN:
+            labels = f"{len(self.labels)} labels"
         return (
-            f"Model({self.pretrained.family.name}, {spec.layers} layers of width {spec.width}, "
-            f"vocabulary {spec.pieces:,}, {parameters:,} parameters, head {self.pretrained.head})"
+            f"Model({self.pretrained.family.name} for {self.task}{labels and f' ({labels})'}: "
+            f"{spec.layers} layers of width {spec.width}, vocabulary {spec.pieces:,}, "
+            f"{parameters:,} parameters)"
         )
 
+    def predict(self, items: Iterable[Any], top_k: int | None = None) -> list[Any]:
+        """Give for each item what the model was made for.
+
+        An item is a text, a pair of texts as a tuple, or a mapping of columns; what a task reads
+        is told in its own words where it is something else. Results have the keys of transformers'
+        pipelines: the best one of an item or, with `top_k`, a list of so many; of tagging a list
+        of the entities, of masks a list of fillings, of feature extraction a vector. Raises
+        UserError for an item that the task cannot read.
+        """
+        if isinstance(items, str | tuple | Mapping):
+            raise UserError(f"give a list, as in [{_short(items)}]")
+        if top_k is not None:
+            _check(top_k)
+        records = [self.kind.direct(item, f"item {n}") for n, item in enumerate(items, 1)]
+        best = self.purpose.ranked and top_k is None
+        found = self._predicted(self.purpose, records, top_k or (1 if best else FILLINGS))
+        return [one.results[0] if best else one.results for one in found]
+
     @overload
-    def fill(self, text: str, top_k: int = 5) -> Answers: ...
+    def fill(self, text: str, top_k: int = FILLINGS) -> Answers: ...
     @overload
-    def fill(self, text: list[str], top_k: int = 5) -> list[Answers]: ...
-    def fill(self, text: str | list[str], top_k: int = 5) -> Answers | list[Answers]:
+    def fill(self, text: list[str], top_k: int = FILLINGS) -> list[Answers]: ...
+    def fill(self, text: str | list[str], top_k: int = FILLINGS) -> Answers | list[Answers]:
         """Say what stands behind each `[MASK]` of a text, or of each of several texts.
 
         A filling has the keys of transformers' fill-mask pipeline. Raises UserError for a text
         without a mask or with masks too far apart to be read at once, and for a model that does
         not predict tokens.
         """
-        blanks = [self.blanks(one) for one in ([text] if isinstance(text, str) else text)]
-        self._report([one.cut for one in blanks])
-        answers = self.answers(blanks, top_k)
+        _check(top_k)
+        if isinstance(text, str):
+            records = [fill.TASK.direct(text, "")]
+        else:
+            records = [fill.TASK.direct(one, f"text {n}") for n, one in enumerate(text, 1)]
+        answers = [one.results for one in self._predicted(self._filling(), records, top_k)]
         return answers[0] if isinstance(text, str) else answers
-
-    def predict(self, texts: Sequence[str], top_k: int = 5) -> list[Answers]:
-        """Give for each text what the model was made for: the fillings of its masks."""
-        return self.fill(list(_several(texts)), top_k)
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Give the hidden states of each text: (tokens, W) float32, [CLS] and [SEP] included."""
-        states: list[np.ndarray] = [np.empty(0)] * len(texts)
-        for row, part in self._states(texts):
-            states[row] = part.numpy(force=True).copy()  # not a view of the whole batch
-        return states
+        task = Embedding(reading=Reading(length=self.longest), pooling=None)
+        return [one.answer for one in self._predicted(task, _several(texts))]
 
     def embed(
-        self,
-        texts: Sequence[str],
-        pooling: Literal["mean", "cls", "max"] = "mean",
-        normalize: bool = False,
+        self, texts: Sequence[str], pooling: Pooling = "mean", normalize: bool = False
     ) -> np.ndarray:
         """Give one vector for each text: (texts, W) float32.
 
@@ -138,141 +153,60 @@ class Model:
         included, as sentence-transformers takes it; "cls" is the state of [CLS]. Normalised,
         vectors have length 1.
         """
-        if pooling not in _POOLINGS:
-            raise UserError(f"pooling {pooling!r} does not exist; there are {', '.join(_POOLINGS)}")
+        if pooling not in (known := get_args(Pooling)):
+            raise UserError(f"pooling {pooling!r} does not exist; there are {', '.join(known)}")
+        reading = Reading(length=self.longest)
+        task = Embedding(reading=reading, pooling=pooling, normalize=normalize)
         vectors = np.empty((len(texts), self.width), dtype=np.float32)
-        for row, part in self._states(texts):
-            vector = _POOLINGS[pooling](part)  # (W,)
-            vectors[row] = (F.normalize(vector, dim=0) if normalize else vector).numpy(force=True)
+        for row, one in enumerate(self._predicted(task, _several(texts))):
+            vectors[row] = one.answer
         return vectors
 
     def blanks(self, text: str) -> Blanks:
         """Lay out a text with masks. Raises UserError when none is there, or not all fit in."""
-        if not isinstance(text, str):
-            raise UserError(f"{text!r} is not a text")
+        record = fill.TASK.direct(text, "")
+        ((window,),) = self._filling().windows([record], self.tokenizer)
+        assert isinstance(window, Blanks), "made by the task"
+        return window
+
+    def _filling(self) -> MaskFilling:
+        """Make the task of filling masks. Raises UserError where the model cannot."""
         if self.network.head.masked is None:
             raise UserError(
                 f"the model has no head that predicts tokens, its head is {self.pretrained.head!r};"
                 " take one made for masked language modelling"
             )
-        ids = self.tokenizer.encode(text, masks=True).ids
-        masks = [i for i, token in enumerate(ids) if token == self.tokenizer.mask]
-        if not masks:
-            raise UserError(f"no [MASK] in {_short(text)}; put one where a word is to be found")
-        room = self.longest - 2
-        span = masks[-1] + 1 - masks[0]
-        if span > room:
-            raise UserError(
-                f"the masks of {_short(text)} stand {span:,} tokens apart, but the model reads"
-                f" {self.longest:,}; divide the text"
-            )
-        start = min(max(0, masks[0] - (room - span) // 2), max(0, len(ids) - room))
-        laid, _ = self.tokenizer.template(ids[start : start + room])
-        return Blanks(laid, [i - start + 1 for i in masks], len(ids) > room)
+        return MaskFilling(reading=Reading(length=self.longest))
 
-    def answers(self, texts: Sequence[Blanks], top_k: int = 5) -> list[Answers]:
-        """Fill what `blanks` laid out, in order."""
-        if top_k < 1:
-            raise UserError(f"top_k is {top_k}; ask for at least one filling")
-        answers: list[Answers] = [[]] * len(texts)
-        for rows, layout, states in self._read([text.ids for text in texts]):
-            starts = zip(rows, layout.first.tolist(), strict=True)
-            masks = [start + mask for row, start in starts for mask in texts[row].masks]
-            ranked = self._ranked(states, masks, top_k)
-            for row in rows:
-                answers[row] = self._answer(texts[row], ranked)
-        return answers
-
-    @torch.inference_mode()
-    def _ranked(self, states: Tensor, masks: list[int], top_k: int) -> Iterator[Ranks]:
-        """Rank the tokens for each mask of a batch of states (T, W)."""
-        masked, entries = self.network.head.masked, self.tokenizer.vocab_size
-        assert masked is not None, "`blanks` has checked the head"
-        for at in range(0, len(masks), BATCH_MASKS):
-            scores = masked(states[masks[at : at + BATCH_MASKS]]).softmax(-1)  # (M, V)
-            best = scores[:, :entries].topk(min(top_k, entries))
-            yield from zip(best.values.tolist(), best.indices.tolist(), strict=True)
-
-    def _answer(self, text: Blanks, ranked: Iterator[Ranks]) -> Answers:
-        """Write the fillings of a text; several masks leave special tokens in the sequence."""
-        alone = len(text.masks) == 1
-        left_out = set(self.tokenizer.special.tolist()) if alone else set()
-
-        def filling(mask: int, score: float, token: int) -> Filling:
-            ids = [*text.ids[:mask], token, *text.ids[mask + 1 :]]
-            return {
-                "score": score,
-                "token": token,
-                "token_str": self.tokenizer.decode([token]),
-                "sequence": self.tokenizer.decode([i for i in ids if i not in left_out]),
-            }
-
-        answers = [
-            [filling(mask, *pair) for pair in zip(*next(ranked), strict=True)]
-            for mask in text.masks
-        ]
-        return answers[0] if alone else answers
-
-    def _states(self, texts: Sequence[str]) -> Iterator[tuple[int, Tensor]]:
-        """Read texts, in any order: the row and the states (tokens, W) of each."""
-        encoded = self.tokenizer.encode_batch(_several(texts))
-        room = self.longest - 2
-        self._report([len(ids) > room for ids in encoded])
-        laid = [self.tokenizer.template(ids[:room])[0] for ids in encoded]
-        for rows, layout, states in self._read(laid):
-            yield from zip(rows, states.split(layout.lengths), strict=True)  # type: ignore[no-untyped-call]
-
-    def _report(self, cut: list[bool]) -> None:
-        if any(cut):
+    def _predicted(self, task: Task, records: Sequence[Any], top_k: int = 1) -> list[Prediction]:
+        """Predict for records; a warning reports those that were cut."""
+        pairs = predictions(task, self.network, self.tokenizer, records, top_k=top_k)
+        found = [prediction for _, prediction in pairs]
+        if cut := sum(one.cut for one in found):
             warnings.warn(
-                f"{sum(cut):,} of {len(cut):,} texts are longer than the {self.longest:,} tokens"
-                " that the model reads, and were cut",
+                f"{cut:,} of {len(found):,} texts are longer than the {task.reading.length:,}"
+                " tokens that the model reads, and were cut",
                 stacklevel=3,
             )
-
-    @torch.inference_mode()
-    def _read(self, sequences: Sequence[list[int]]) -> Iterator[tuple[list[int], Layout, Tensor]]:
-        """Run the encoder in batches of like lengths: rows, their layout, their states (T, W)."""
-        assert not self.network.training, "a model predicts in evaluation mode"
-        device = next(self.network.parameters()).device
-        for rows in _batches([len(ids) for ids in sequences]):
-            ids = torch.tensor([token for row in rows for token in sequences[row]])  # (T,)
-            layout = Layout.of([len(sequences[row]) for row in rows])
-            yield rows, layout, self.network(Tokens(ids, layout).to(device))
+        return found
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Divide rows into batches of at most BATCH_TOKENS, the longest first, so that memory shows."""
-    batch: list[int] = []
-    tokens = 0
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batch and tokens + lengths[row] > BATCH_TOKENS:
-            yield batch
-            batch, tokens = [], 0
-        batch.append(row)
-        tokens += lengths[row]
-    if batch:
-        yield batch
+def _check(top_k: int) -> None:
+    if top_k < 1:
+        raise UserError(f"top_k is {top_k}; ask for at least one result")
 
 
-_POOLINGS: Mapping[str, Any] = {
-    "mean": lambda states: states.mean(0),
-    "cls": lambda states: states[0],
-    "max": lambda states: states.amax(0),
-}
-"""(tokens, W) -> (W,)."""
-
-
-def _several(texts: Sequence[str]) -> Sequence[str]:
+def _several(texts: Sequence[str]) -> list[Measured]:
     """Refuse what is no list of texts: a single one would be taken for a list of its letters."""
     if isinstance(texts, str):
         raise UserError(f"give a list of texts, as in [{_short(texts)}]")
     for text in texts:
         if not isinstance(text, str):
             raise UserError(f"{text!r} is not a text")
-    return texts
+    return [Measured(place=f"text {n}", texts=(text,)) for n, text in enumerate(texts, 1)]
 
 
-def _short(text: str) -> str:
-    """Quote a text, or the beginning of a long one."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+def _short(value: Any) -> str:
+    """Quote a value, or the beginning of a long text."""
+    long = isinstance(value, str) and len(value) > SHOWN
+    return repr(value[: SHOWN - 3] + "..." if long else value)

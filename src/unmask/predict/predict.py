@@ -1,31 +1,35 @@
-"""The verb `predict`: results for texts, or for the rows of a file, a JSON line for each."""
+"""The verb `predict`: results for texts, or for the rows of a file, a row for each."""
 
-import json
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Group
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from unmask import console
+from unmask import console, hardware
+from unmask.contracts import Kind, Prediction, Task
 from unmask.errors import UserError
-from unmask.predict.model import Blanks, Model
+from unmask.predict import output
+from unmask.predict.bar import bar, told
+from unmask.predict.model import FILLINGS, Model
+from unmask.predict.output import Result, Write
+from unmask.predict.predictor import predictions
+from unmask.predict.purpose import laid_out, purpose
+from unmask.predict.records import columns_of
+from unmask.tasks.embed import Embedding
+from unmask.text.columns import sound
+from unmask.text.reading import form
 from unmask.text.rows import Row, read_rows
 from unmask.verbs import PredictOptions, verb
 
-CHUNK = 1_000_000
-"""Characters, and `ROWS` rows, that are held at once: enough to find texts of like lengths."""
-ROWS = 1_000
-
 SHOWN = 10
 """Skipped rows that are named; the others are counted."""
-
-Result = dict[str, Any]
-"""A row with its `results`."""
+TEXTS = ".txt"
+"""Ending of files that have a text on each line, whatever a task itself reads in them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +41,7 @@ class Predicted:
     skipped: int
     """Rows without, because they could not be predicted."""
     cut: int
-    """Texts of which the model could read a part only."""
+    """Rows of which the model could read a part only."""
     output: Path | None
     """The file of the results; None when they went elsewhere."""
     results: list[Result] = field(default_factory=list)
@@ -45,12 +49,8 @@ class Predicted:
 
     def to_json(self) -> dict[str, Any]:
         """Give what `--json` prints; results that went to a file are read from it."""
-        results = self.results
-        if self.output is not None:
-            with self.output.open(encoding="utf-8") as lines:
-                results = [json.loads(line) for line in lines]
         return {
-            "results": results,
+            "results": self.results if self.output is None else output.read(self.output),
             "rows": self.rows,
             "skipped": self.skipped,
             "cut": self.cut,
@@ -68,25 +68,19 @@ def predict(options: PredictOptions) -> Predicted:
 
     Raises UserError for a row that cannot be predicted, unless such rows are to be skipped.
     """
-    if bool(options.texts) == (options.input is not None):
-        raise UserError("give either texts or --input FILE")
-    if options.top_k < 1:
-        raise UserError(f"--top-k {options.top_k}: ask for at least one result")
-    run = _Run(Model.from_pretrained(options.model), options)
-    if options.input is None:
-        rows: Iterable[Row] = _direct(options)
-    else:
-        rows = read_rows(str(options.input), options.text)
+    _check(options)
+    model = Model.from_pretrained(options.model)
+    model.network.to(hardware.device())
+    kind, task = purpose(model.pretrained, options.model, options.task)
+    run = _Run(kind, _adapted(kind, task, options), options)
     kept: list[Result] = []
-    with _sink(options, kept) as write, _bar(options) as tell:
-        for done, results in run.results(rows):
-            for result in results:
-                write(result)
-            tell(done, run.rows)
-    said = f"{run.rows:,} row{'' if run.rows == 1 else 's'}"
-    said += f", {run.skipped:,} skipped" if run.skipped else ""
-    said += f", {run.cut:,} longer than {run.model.longest:,} tokens and cut" if run.cut else ""
-    console.words().print(said + (f" -> {options.output}" if options.output else ""))
+    printing = options.output is None
+    with _sink(options, kept) as write, bar("predicting", printing) as tell:
+        for row, prediction in run.predictions(model):
+            write({**row.fields, output.RESULTS: prediction.results})
+            tell(row.done, run.rows)
+    length = run.task.reading.length
+    console.words().print(told(run.rows, run.cut, length, options.output, run.skipped))
     return Predicted(
         rows=run.rows, skipped=run.skipped, cut=run.cut, output=options.output, results=kept
     )
@@ -96,108 +90,100 @@ def predict(options: PredictOptions) -> Predicted:
 class _Run:
     """A pass over rows, with the counts of what it met."""
 
-    model: Model
+    kind: Kind
+    task: Task
     options: PredictOptions
     rows: int = 0
     skipped: int = 0
     cut: int = 0
+    waiting: deque[tuple[Row, Any]] = field(default_factory=deque)
+    """Rows with their records that are not predicted yet."""
 
-    def results(self, rows: Iterable[Row]) -> Iterator[tuple[float | None, list[Result]]]:
-        """Predict chunk by chunk; beside the results, the share of the rows that is done."""
-        for chunk in _chunks(rows):
-            sound = [(row, blanks) for row in chunk if (blanks := self._blanks(row))]
-            answers = self.model.answers([blanks for _, blanks in sound], self.options.top_k)
-            self.rows += len(sound)
-            self.cut += sum(blanks.cut for _, blanks in sound)
-            pairs = zip(sound, answers, strict=True)
-            yield chunk[-1].done, [{**row.fields, "results": found} for (row, _), found in pairs]
+    def predictions(self, model: Model) -> Iterator[tuple[Row, Prediction]]:
+        """Predict for every row that can be."""
+        device = next(model.network.parameters()).device
+        dtype = hardware.products(self.options.precision, device)
+        found = predictions(
+            self.task,
+            model.network,
+            model.tokenizer,
+            self._records(),
+            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
+            self.options.top_k or (1 if self.task.ranked else FILLINGS),
+            lambda record, error: self._skip(error),
+        )
+        for record, prediction in found:
+            row, own = self.waiting.popleft()
+            while own is not record:  # it was skipped
+                row, own = self.waiting.popleft()
+            self.rows += 1
+            self.cut += prediction.cut
+            yield row, prediction
 
-    def _blanks(self, row: Row) -> Blanks | None:
-        """Lay out a row's text; None when it cannot be and may be skipped."""
-        text = ""
-        try:
-            text = row.text(self.options.text)
-            return self.model.blanks(text)
-        except UserError as error:
-            # What is wrong with a text is said without its place, what is wrong with a row with it.
-            said = f"{row.place}: {error}" if text else str(error)
-            if self.options.on_error == "stop":
-                raise UserError(f"{said}; or pass --on-error skip") from error
+    def _records(self) -> Iterator[Any]:
+        """Understand the rows, and skip those that cannot be if that is wanted."""
+        for row, understand in self._rows():
+            try:
+                sound(row)
+                record = understand(row)
+            except UserError as error:
+                self._skip(error)
+                continue
+            self.waiting.append((row, record))
+            yield record
+
+    def _rows(self) -> Iterator[tuple[Row, Callable[[Row], Any]]]:
+        """Give the texts that were given directly, or the rows of the file; and how to read one."""
+        texts, file, columns = self.options.texts, self.options.input, self.options.text
+        for number, text in enumerate(texts, 1):
+            row = Row(f"text {number}", {"text": text}, number / len(texts))
+            yield row, lambda row: self.kind.direct(row.fields["text"], row.place)
+        if file is not None:
+            named = columns_of(columns, None)
+            of_texts = form(str(file)) == TEXTS
+            rows = (
+                read_rows(str(file), columns or "text") if of_texts else self.kind.rows(str(file))
+            )
+            for row in rows:
+                yield row, lambda row: self.kind.record(row, named, False)
+
+    def _skip(self, error: UserError) -> None:
+        """Count a row that cannot be predicted, or raise its error."""
+        if self.options.on_error == "stop":
+            raise UserError(f"{error}; or pass --on-error skip") from error
         self.skipped += 1
         if self.skipped <= SHOWN:
             more = "; further ones are only counted" if self.skipped == SHOWN else ""
-            console.words().print(f"skipped {said}{more}")
-        return None
+            console.words().print(f"skipped {error}{more}")
 
 
-def _direct(options: PredictOptions) -> Iterator[Row]:
-    """Make rows of the texts that were given directly."""
-    for number, text in enumerate(options.texts, 1):
-        yield Row(f"text {number}", {options.text: text}, number / len(options.texts))
+def _check(options: PredictOptions) -> None:
+    """Refuse options that cannot be, before the model is read."""
+    if bool(options.texts) == (options.input is not None):
+        raise UserError("give either texts or --input FILE")
+    if options.top_k is not None and options.top_k < 1:
+        raise UserError(f"--top-k {options.top_k}: ask for at least one result")
+    if options.output is not None:
+        output.check(options.output)
 
 
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
-    size = 0
-    for row in rows:
-        chunk.append(row)
-        size += sum(len(value) for value in row.fields.values() if isinstance(value, str))
-        if size >= CHUNK or len(chunk) >= ROWS:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+def _adapted(kind: Kind, task: Task, options: PredictOptions) -> Task:
+    """Lay the options over what the model was made for."""
+    task = laid_out(task, options.long)
+    if options.pooling is None and not options.normalize:
+        return task
+    if not isinstance(task, Embedding):
+        raise UserError(
+            f"--pooling and --normalize are for vectors, but {options.model} was made for"
+            f" {kind.name}; add --task feature-extraction"
+        )
+    return replace(task, pooling=options.pooling or task.pooling, normalize=options.normalize)
 
 
-def _sink(
-    options: PredictOptions, kept: list[Result]
-) -> AbstractContextManager[Callable[[Result], Any]]:
+def _sink(options: PredictOptions, kept: list[Result]) -> AbstractContextManager[Write]:
     """Choose where results go: a file, a list for `--json`, or standard output."""
     if options.output is not None:
-        return _file(options.output)
+        return output.rows(options.output)
     if options.json:
         return nullcontext(kept.append)
-    return nullcontext(lambda result: print(_line(result)))
-
-
-@contextmanager
-def _file(path: Path) -> Iterator[Callable[[Result], Any]]:
-    """Write a file that appears under its name when it is whole."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            yield lambda result: file.write(_line(result) + "\n")
-        partial.replace(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: there is no folder {path.parent}; make it first") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _line(result: Result) -> str:
-    return json.dumps(result, ensure_ascii=False, default=str)
-
-
-@contextmanager
-def _bar(options: PredictOptions) -> Iterator[Callable[[float | None, int], None]]:
-    """Show a progress bar, unless it would stand among the results or in a log."""
-    words = console.words()
-    shown = words.is_terminal and not (options.output is None and sys.stdout.isatty())
-    with Progress(
-        TextColumn("predicting"),
-        BarColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TimeRemainingColumn(),
-        console=words,
-        disable=not shown,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ) as progress:
-        task = progress.add_task("", total=None, rows=0)
-
-        def tell(done: float | None, rows: int) -> None:
-            if done is not None:
-                progress.update(task, total=1.0, completed=done)
-            progress.update(task, rows=rows)
-
-        yield tell
+    return nullcontext(lambda result: print(output.line(result)))

@@ -1,13 +1,16 @@
 """From records to predictions: in batches of like lengths, in bounded memory, in order."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unmask.contracts import Prediction, Task
+from unmask.data.windows import Window
+from unmask.errors import UserError
 from unmask.model.network import Network
 from unmask.text.tokenizer import Tokenizer
 
@@ -25,20 +28,22 @@ def predictions(
     records: Iterable[Any],
     autocast: AbstractContextManager[Any] | None = None,
     top_k: int = 1,
+    failed: Callable[[Any, UserError], None] | None = None,
 ) -> Iterator[tuple[Any, Prediction]]:
     """Predict for records, in their order.
 
     In float32 the same record gives the same prediction, within rounding, whatever stands beside
-    it. autocast: in which products may run in another type. Raises UserError for a record whose
-    label the task does not know.
+    it. autocast: in which products may run in another type. failed: is told of a record that cannot
+    be laid out, which is then left out; without it UserError is raised, as for a label that the
+    task does not know.
     """
     for chunk in chunks(records, task):
-        laid = task.windows(chunk, tokenizer)
-        units = [unit for windows in laid for unit in task.units(windows)]
-        scores = iter(_outputs(task, network, units, autocast or nullcontext()))
-        for record, windows in zip(chunk, laid, strict=True):
-            own = [next(scores) for _ in windows]
-            yield record, task.combine(record, windows, own, top_k)
+        laid = _laid(task, tokenizer, chunk, failed)
+        pending = [_Pending(record, windows, task.units(windows)) for record, windows in laid]
+        _run(task, network, pending, autocast or nullcontext(), top_k)
+        for one in pending:
+            assert one.prediction is not None, "all units were run"
+            yield one.record, one.prediction
 
 
 def chunks(records: Iterable[Any], task: Task) -> Iterator[list[Any]]:
@@ -55,20 +60,66 @@ def chunks(records: Iterable[Any], task: Task) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _outputs(
-    task: Task, network: Network, units: Sequence[Sequence[Any]], autocast: Any
-) -> list[Tensor]:
-    """Run all units: the scores of their windows, in order."""
+@dataclass(slots=True)
+class _Pending:
+    """A record whose prediction is to come."""
+
+    record: Any
+    windows: list[Window]
+    units: list[list[Window]]
+    scores: dict[int, list[Tensor]] = field(default_factory=dict)
+    """Of the windows of the units that were run, by the units' numbers."""
+    prediction: Prediction | None = None
+
+    def take(self, number: int, scores: list[Tensor], task: Task, top_k: int) -> None:
+        """Take in the scores of a unit; of the last one, make the prediction and let them go."""
+        self.scores[number] = scores
+        if len(self.scores) == len(self.units):
+            every = [score for _, unit in sorted(self.scores.items()) for score in unit]
+            with torch.autocast("cpu", enabled=False):
+                self.prediction = task.combine(self.record, self.windows, every, top_k)
+            self.scores = {}
+
+
+def _laid(
+    task: Task,
+    tokenizer: Tokenizer,
+    chunk: list[Any],
+    failed: Callable[[Any, UserError], None] | None,
+) -> list[tuple[Any, list[Window]]]:
+    """Lay out records, all at once where none fails."""
+    try:
+        return list(zip(chunk, task.windows(chunk, tokenizer), strict=True))
+    except UserError:
+        if failed is None:
+            raise
+    laid = []
+    for record in chunk:
+        try:
+            laid.append((record, task.windows([record], tokenizer)[0]))
+        except UserError as error:
+            failed(record, error)
+    return laid
+
+
+def _run(
+    task: Task,
+    network: Network,
+    pending: Sequence[_Pending],
+    autocast: AbstractContextManager[Any],
+    top_k: int,
+) -> None:
+    """Run all units, and make each prediction as soon as its record is complete."""
     assert not network.training, "a model predicts in evaluation mode"
     device = next(network.parameters()).device
-    found: list[list[Tensor]] = [[]] * len(units)
-    for rows in batches([sum(len(window.ids) for window in unit) for unit in units]):
-        batch = task.batch([window for row in rows for window in units[row]])
+    units = [(one, number, unit) for one in pending for number, unit in enumerate(one.units)]
+    for rows in batches([sum(len(window.ids) for window in unit) for _, _, unit in units]):
+        batch = task.batch([window for row in rows for window in units[row][2]])
         with torch.inference_mode(), autocast:
             scores = iter(task.outputs(network.encoder, network.head, batch.to(device)))
-        for row in rows:
-            found[row] = [next(scores).cpu() for _ in units[row]]
-    return [one for unit in found for one in unit]
+            for row in rows:
+                one, number, unit = units[row]
+                one.take(number, [next(scores).cpu() for _ in unit], task, top_k)
 
 
 def batches(lengths: Sequence[int]) -> Iterator[list[int]]:

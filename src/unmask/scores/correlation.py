@@ -10,13 +10,15 @@ from unmask.contracts import Prediction, Record
 class Correlation:
     """`pearson` and `spearmanr`, by SciPy, and `mse`, the mean squared error.
 
-    Numbers of which all are equal follow nothing: their correlation is given as 0.
+    Numbers of which all are equal follow nothing: their correlation is given as 0. Numbers on
+    another scale than those that are right have no error.
     """
 
     main = "pearson"
     names: tuple[str, ...] = ("pearson", "spearmanr")
 
-    def __init__(self) -> None:
+    def __init__(self, same_scale: bool = True) -> None:
+        self._same_scale = same_scale
         self._true, self._found = array("d"), array("d")
 
     def add(self, record: Record, prediction: Prediction) -> None:
@@ -30,13 +32,16 @@ class Correlation:
 
     def result(self) -> dict[str, float]:
         """Give the figures."""
-        pairs = list(zip(self._true, self._found, strict=True))
         vary = len(set(self._true)) > 1 and len(set(self._found)) > 1
-        return {
+        figures = {
             "pearson": float(stats.pearsonr(self._true, self._found)[0]) if vary else 0.0,
             "spearmanr": float(stats.spearmanr(self._true, self._found)[0]) if vary else 0.0,
-            "mse": sum((true - found) ** 2 for true, found in pairs) / max(1, len(pairs)),
         }
+        if self._same_scale:
+            pairs = zip(self._true, self._found, strict=True)
+            total = sum((true - found) ** 2 for true, found in pairs)
+            figures["mse"] = total / max(1, len(self._true))
+        return figures
 
     def confusion(self) -> None:
         """Give nothing: numbers are not taken for one another."""
