@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from unmask import config, hardware
-from unmask.contracts import Kind, Task
+from unmask import hardware
+from unmask.contracts import Kind, Prediction, Task
 from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
 from unmask.predict.predictor import predictions
@@ -26,15 +26,13 @@ from unmask.train.parallel import World
 from unmask.train.progress import Watcher, clock
 from unmask.train.rehearsal import rehearse
 from unmask.train.session import Session
-from unmask.train.task_report import write_report
+from unmask.train.task_report import BEHIND, write_report
 from unmask.train.tuning import TuningSettings
 
 TIMED = 64
 """Records by which the time of an evaluation is told."""
 MISTAKES = 20
-"""Most confident mistakes that are kept for the report."""
-BEHIND = "eval_"
-"""What the name of an evaluation's figure begins with in `metrics.jsonl`."""
+"""Most confident mistakes, or largest errors, that are kept for the report."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,15 +167,16 @@ class Finetuning(Session[Outcome]):
         for number, (record, prediction) in enumerate(found):
             metric.add(record, prediction)
             if not metric.right(record, prediction):
+                by, amount = _weight(record.label, prediction)
                 told = {
                     "place": record.place,
                     "text": task.shown(record),
                     "label": record.label,
                     "answer": prediction.answer,
-                    "confidence": prediction.confidence,
+                    by: amount,
                 }
                 keep = heapq.heappush if len(wrong) < MISTAKES else heapq.heappushpop
-                keep(wrong, (prediction.confidence, -number, told))
+                keep(wrong, (amount, -number, told))
         figures = metric.result()
         matrix = metric.confusion()
         self.details = {
@@ -246,7 +245,7 @@ class Finetuning(Session[Outcome]):
             model=str(self.folder / "model"),
             report=str(self.folder / "report.html"),
         )
-        write_report(self.folder, asdict(outcome), config.dump(self.settings), self.main)
+        write_report(self.folder, asdict(outcome), self.settings, self.main)
         _write_json(self.folder / "result.json", asdict(outcome))
         return outcome
 
@@ -268,6 +267,13 @@ def adapted(start: Pretrained, work: Work, seed: int) -> tuple[Pretrained, list[
 def dropout_of(pretrained: Pretrained, wanted: float | None) -> float:
     """Choose the rate of dropout: what is wanted, else what the model was made with."""
     return float(pretrained.config.get("hidden_dropout_prob", 0.1) if wanted is None else wanted)
+
+
+def _weight(label: Any, prediction: Prediction) -> tuple[str, float]:
+    """Say how much a mistake tells: how wrong a number is; else how sure the model was."""
+    if isinstance(label, float):
+        return "error", abs(label - prediction.answer)
+    return "confidence", prediction.confidence
 
 
 def _write_json(path: Path, content: Any) -> None:
