@@ -211,7 +211,7 @@ def plot(found: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=("pretrain", "run", "report"))
-    parser.add_argument("--steps", type=int, default=1000, help="of pre-training on reviews")
+    parser.add_argument("--steps", type=int, default=400, help="of pre-training on reviews")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
