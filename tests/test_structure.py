@@ -59,6 +59,15 @@ def named(paths: list[Path]) -> list[object]:
     return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths]
 
 
+def late(tree: ast.AST) -> Iterator[str]:
+    """Name the modules that `registry.late` imports where they are used."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "late":
+            (name,) = node.args
+            assert isinstance(name, ast.Constant), "late imports are named in full"
+            yield str(name.value)
+
+
 def imported(tree: ast.AST) -> Iterator[str]:
     """Give the full name of every module or member that a tree imports."""
     for node in ast.walk(tree):
@@ -113,7 +122,9 @@ def test_imports_stand_at_the_top(path: Path) -> None:
 def test_what_is_imported_is_what_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {normal(re.split(r"[<>=!~\[ ]", text)[0]) for text in project["dependencies"]}
-    used = {name.partition(".")[0] for path in modules() for name in imported(parsed(path))}
+    trees = [parsed(path) for path in modules()]
+    names = (name for tree in trees for name in (*imported(tree), *late(tree)))
+    used = {name.partition(".")[0] for name in names}
     owners = importlib.metadata.packages_distributions()
     foreign = used - sys.stdlib_module_names - {"unmask"}
     owned = {name: set(map(normal, owners[name])) for name in foreign}

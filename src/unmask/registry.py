@@ -1,10 +1,15 @@
-"""Registries without lists: the presence of a file is its registration."""
+"""Registries without lists: the presence of a file is its registration; and late imports."""
 
 import importlib
 import pkgutil
 from functools import cache
 from types import ModuleType
 from typing import Any
+
+
+def late(module: str) -> Any:
+    """Import a module where it is used: one that takes long to load and is rarely needed."""
+    return importlib.import_module(module)
 
 
 @cache

@@ -6,9 +6,9 @@ K labels.
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from unmask.contracts import Prediction, Record
+from unmask.registry import late
 
 
 class Confusion:
@@ -35,17 +35,22 @@ class Confusion:
 
     def result(self) -> dict[str, float]:
         """Give the figures, by scikit-learn."""
+        sklearn = late("sklearn.metrics")
         true, found = np.indices(self._counts.shape).reshape(2, -1)  # (K * K,) each
         counts = self._counts.flatten()
         average = "binary" if len(self.labels) == 2 else "macro"
         seen = counts > 0  # macro F1 is over the labels that occur
         true, found, counts = true[seen], found[seen], counts[seen]
         return {
-            "accuracy": float(accuracy_score(true, found, sample_weight=counts)),
+            "accuracy": float(sklearn.accuracy_score(true, found, sample_weight=counts)),
             "f1": float(
-                f1_score(true, found, average=average, sample_weight=counts, zero_division=0)
+                sklearn.f1_score(
+                    true, found, average=average, sample_weight=counts, zero_division=0
+                )
             ),
-            "matthews_correlation": float(matthews_corrcoef(true, found, sample_weight=counts)),
+            "matthews_correlation": float(
+                sklearn.matthews_corrcoef(true, found, sample_weight=counts)
+            ),
         }
 
     def confusion(self) -> tuple[tuple[str, ...], np.ndarray]:
@@ -92,4 +97,6 @@ def _binary_f1(counts: np.ndarray) -> float:
     """F1 of counts (2, 2), true by predicted."""
     true, found = np.indices((2, 2)).reshape(2, -1)
     weights = counts.flatten()
-    return float(f1_score(true, found, sample_weight=weights, zero_division=0))
+    return float(
+        late("sklearn.metrics").f1_score(true, found, sample_weight=weights, zero_division=0)
+    )

@@ -2,9 +2,8 @@
 
 from array import array
 
-from scipy import stats
-
 from unmask.contracts import Prediction, Record
+from unmask.registry import late
 
 
 class Correlation:
@@ -32,11 +31,11 @@ class Correlation:
 
     def result(self) -> dict[str, float]:
         """Give the figures."""
-        vary = len(set(self._true)) > 1 and len(set(self._found)) > 1
-        figures = {
-            "pearson": float(stats.pearsonr(self._true, self._found)[0]) if vary else 0.0,
-            "spearmanr": float(stats.spearmanr(self._true, self._found)[0]) if vary else 0.0,
-        }
+        figures = {"pearson": 0.0, "spearmanr": 0.0}
+        if len(set(self._true)) > 1 and len(set(self._found)) > 1:
+            scipy = late("scipy.stats")
+            figures["pearson"] = float(scipy.pearsonr(self._true, self._found)[0])
+            figures["spearmanr"] = float(scipy.spearmanr(self._true, self._found)[0])
         if self._same_scale:
             pairs = zip(self._true, self._found, strict=True)
             total = sum((true - found) ** 2 for true, found in pairs)

@@ -6,9 +6,9 @@ K labels.
 from collections.abc import Sequence
 
 import numpy as np
-from seqeval.metrics.sequence_labeling import get_entities
 
 from unmask.contracts import Prediction, Record
+from unmask.registry import late
 
 
 class Entities:
@@ -40,6 +40,7 @@ class Entities:
             if true is not None and guess is not None:
                 self._counts[true, guess] += 1
         if not self._plain:
+            get_entities = late("seqeval.metrics.sequence_labeling").get_entities
             wanted = set(get_entities(list(record.label)))
             given = set(get_entities(list(prediction.answer)))
             self._true += len(wanted)
