@@ -2,8 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,18 @@ def check(path: Path) -> None:
 def rows(path: Path) -> Iterator[Write]:
     """Write a file of rows, of the form that its ending names.
 
-    CSV and Parquet have the columns of the first row, or first rows. Raises UserError for rows that
-    do not fit them.
+    CSV and Parquet have the columns of the first row. Raises UserError for a row that does not fit.
     """
-    with whole(path) as partial, WRITERS[path.suffix](partial) as write:
-        yield write
+    with whole(path) as partial:
+        try:
+            with WRITERS[path.suffix](partial) as write:
+                yield write
+        except _Misfit as error:
+            raise UserError(f"{path}: {error}; write .jsonl, where rows may differ") from error
+
+
+class _Misfit(Exception):
+    """A row does not fit the columns of the file."""
 
 
 def read(path: Path) -> list[Result]:
@@ -82,12 +89,8 @@ def _csv(path: Path) -> Iterator[Write]:
             if table is None:
                 table = csv.DictWriter(file, list(result))
                 table.writeheader()
-            try:
-                table.writerow({name: _cell(value) for name, value in result.items()})
-            except ValueError as error:
-                raise UserError(
-                    f"{path.stem}: {error}; rows of different fields fit into .jsonl alone"
-                ) from error
+            _fit(result, table.fieldnames)
+            table.writerow({name: _cell(value) for name, value in result.items()})
 
         yield write
 
@@ -95,31 +98,30 @@ def _csv(path: Path) -> Iterator[Write]:
 @contextmanager
 def _parquet(path: Path) -> Iterator[Write]:
     waiting: list[Result] = []
-    file: parquet.ParquetWriter | None = None
+    names: list[str] = []
+    with ExitStack() as stack:
+        file: parquet.ParquetWriter | None = None
 
-    def flush() -> None:
-        nonlocal file
-        try:
-            table = pa.Table.from_pylist(waiting, None if file is None else file.schema)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise UserError(
-                f"{path.stem}: {error}; values of different kinds fit into .jsonl alone"
-            ) from error
-        file = file or parquet.ParquetWriter(path, table.schema)
-        file.write_table(table)
-        waiting.clear()
+        def flush() -> None:
+            nonlocal file
+            try:
+                table = pa.Table.from_pylist(waiting, None if file is None else file.schema)
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise _Misfit(error) from error
+            if file is None:
+                file = stack.enter_context(parquet.ParquetWriter(path, table.schema))
+            file.write_table(table)
+            waiting.clear()
 
-    def write(result: Result) -> None:
-        waiting.append({**result, RESULTS: line(result[RESULTS])})
-        if len(waiting) >= GROUP:
-            flush()
+        def write(result: Result) -> None:
+            names.extend([] if names else result)
+            _fit(result, names)
+            waiting.append({**result, RESULTS: line(result[RESULTS])})
+            if len(waiting) >= GROUP:
+                flush()
 
-    try:
         yield write
         flush()
-    finally:
-        if file is not None:
-            file.close()
 
 
 WRITERS: Mapping[str, Callable[[Path], AbstractContextManager[Write]]] = {
@@ -128,6 +130,13 @@ WRITERS: Mapping[str, Callable[[Path], AbstractContextManager[Write]]] = {
     ".parquet": _parquet,
 }
 """By the endings of files."""
+
+
+def _fit(result: Result, names: Collection[str]) -> None:
+    """Raise _Misfit for a field that no column is there for."""
+    more = [name for name in result if name not in names]
+    if more:
+        raise _Misfit(f"the first row has no {' or '.join(map(repr, more))}, but a later one has")
 
 
 def _cell(value: Any) -> Any:
