@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from corpora import DOCUMENTS, as_txt, small_tokenizer
+from unmask.data.prepare import prepare
+from unmask.text.python_documentation import Document, documents
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 settings.register_profile("unmask", deadline=None, derandomize=True)
@@ -20,3 +24,26 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the real data is not here: {SHARED} is missing")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def library() -> list[Document]:
+    """Read the documentation of the running Python, which takes seconds."""
+    return documents()
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small tokenizer of `corpora`."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    small_tokenizer().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the documents in text.txt, and the store that was made of them."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "text.txt").write_text(as_txt(DOCUMENTS))
+    prepare([str(folder / "text.txt")], tokenizer=tokenizer, out=folder / "store")
+    return folder

@@ -8,12 +8,7 @@ import pytest
 
 from unmask.errors import UserError
 from unmask.text import python_documentation
-from unmask.text.python_documentation import documents, paragraphs
-
-
-@pytest.fixture(scope="module")
-def library() -> list[list[str]]:
-    return documents()
+from unmask.text.python_documentation import Document, documents, paragraphs
 
 
 @pytest.fixture
@@ -43,8 +38,14 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_modules_and_topics_are_documents_and_nothing_is_run(small: Path) -> None:
     assert documents(small) == [
-        ["Write an object to a file.", "Said in both of them.", "Reads JSON and prints it."],
-        ["The if statement chooses.", "It has an else."],
+        Document(
+            "json",
+            [
+                ["Write an object to a file.", "Said in both of them."],
+                ["Reads JSON and prints it."],
+            ],
+        ),
+        Document("pydoc_data", [["The if statement chooses.", "It has an else."]]),
     ]
 
 
@@ -80,15 +81,15 @@ def test_prose_stays_and_code_tables_and_markup_go() -> None:
     ]
 
 
-def test_there_is_enough_of_it_and_no_paragraph_comes_twice(library: list[list[str]]) -> None:
-    texts = [text for document in library for text in document]
+def test_there_is_enough_of_it_and_no_paragraph_comes_twice(library: list[Document]) -> None:
+    texts = [text for document in library for text in document.paragraphs]
     assert len(library) > 300
     assert sum(len(text) for text in texts) > 1_000_000
     assert len(set(texts)) == len(texts)
 
 
-def test_a_paragraph_is_a_line_of_english(library: list[list[str]]) -> None:
-    texts = [text for document in library for text in document]
+def test_a_paragraph_is_a_line_of_english(library: list[Document]) -> None:
+    texts = [text for document in library for text in document.paragraphs]
     assert all(text == " ".join(text.split()) and text for text in texts)
     assert not [text for text in texts if ">>>" in text and text.startswith(">>>")]
     words = " ".join(texts).lower().split()

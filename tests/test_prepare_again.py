@@ -12,11 +12,8 @@ from pathlib import Path
 import pytest
 
 from corpora import (
-    DOCUMENTS,
-    as_txt,
     assert_same_files,
     sentences_of,
-    small_tokenizer,
     write_corpus,
 )
 from unmask.data import plan
@@ -26,24 +23,6 @@ from unmask.data.prepare import prepare
 from unmask.data.store import Store
 from unmask.errors import UserError
 from unmask.text.tokenizer import SPECIAL, Tokenizer, describe
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the small tokenizer."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    small_tokenizer().save(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the documents in text.txt, and the store that was made of them."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "text.txt").write_text(as_txt(DOCUMENTS))
-    prepare([str(folder / "text.txt")], tokenizer=tokenizer, out=folder / "store")
-    return folder
-
 
 # Stopped and started again
 

@@ -65,7 +65,7 @@ VERBS: Mapping[str, Verb] = {
     "predict": Verb(options=verbs.PredictOptions, function="unmask.predict.predict:predict"),
     "fill": Verb(options=verbs.FillOptions, function="unmask.predict.fill:fill"),
     "inspect": Verb(options=verbs.InspectOptions, function="unmask.inspect.verb:inspect"),
-    "demo": Verb(options=verbs.DemoOptions, function="unmask.demo:demo"),
+    "demo": Verb(options=verbs.DemoOptions, function="unmask.demo.verb:demo"),
 }
 
 _PLACEHOLDERS: Mapping[str, str] = {

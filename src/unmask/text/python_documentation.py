@@ -8,6 +8,7 @@ import ast
 import re
 import sysconfig
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from unmask.errors import UserError
@@ -29,23 +30,37 @@ _LEAST_SHARE = 0.7
 _LEAST_CHARACTERS = 300_000
 
 
-def documents(library: Path | None = None) -> list[list[str]]:
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a module or a reference topic says."""
+
+    package: str
+    """The package or module at the top of the library that it belongs to."""
+    parts: list[list[str]]
+    """The paragraphs of each docstring, or of the topic; a paragraph is one line."""
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """All paragraphs, in order."""
+        return [paragraph for part in self.parts for paragraph in part]
+
+
+def documents(library: Path | None = None) -> list[Document]:
     """Read a standard library's documentation, the running Python's when none is named.
 
-    Returns documents, each a list of paragraphs of one line; a paragraph that comes again is left
-    out. The same library gives the same documents in the same order. Raises UserError when there
-    are too few source files to learn from.
+    A paragraph that comes again is left out. The same library gives the same documents in the same
+    order. Raises UserError when there are too few source files to learn from.
     """
     root = library or Path(sysconfig.get_path("stdlib"))
     seen: set[str] = set()
     found = []
     for path in _sources(root):
+        package = path.relative_to(root).parts[0].removesuffix(".py")
         for raws in _described(ast.parse(path.read_bytes()), path):
-            read = dict.fromkeys(text for raw in raws for text in paragraphs(raw))
-            new = [text for text in read if text not in seen]
-            seen.update(new)
-            if len(new) > 1:  # in a single one nothing follows anything
-                found.append(new)
+            parts = [_new(raw, seen) for raw in raws]
+            document = Document(package, [part for part in parts if part])
+            if len(document.paragraphs) > 1:  # in a single one nothing follows anything
+                found.append(document)
     if sum(map(len, seen)) < _LEAST_CHARACTERS:
         raise UserError(
             f"{root}: the source files of Python's standard library are not here, and the "
@@ -53,6 +68,13 @@ def documents(library: Path | None = None) -> list[list[str]]:
             "unmask tokenizer, prepare and pretrain"
         )
     return found
+
+
+def _new(raw: str, seen: set[str]) -> list[str]:
+    """Give the paragraphs of a docstring that have not been seen, and take them down as seen."""
+    new = [text for text in dict.fromkeys(paragraphs(raw)) if text not in seen]
+    seen.update(new)
+    return new
 
 
 def paragraphs(raw: str) -> Iterator[str]:

@@ -1,11 +1,10 @@
-"""The main job at a small scale, on text that ships with Python: from raw text to filled masks.
+"""The main job at a small scale, on text that ships with Python: from raw text to a task's answers.
 
 It calls the verbs that a user would call, one after the other, each with a folder of its own.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Group
@@ -13,6 +12,8 @@ from rich.table import Table
 
 from unmask import console
 from unmask.data.prepare import prepare
+from unmask.demo import origins, transfer
+from unmask.demo.transfer import Transfer, accuracy_of
 from unmask.predict.model import Filling, Model
 from unmask.text.python_documentation import documents
 from unmask.text.train_tokenizer import train_tokenizer
@@ -31,6 +32,8 @@ SETTINGS: Sequence[str] = (
 )
 """What differs from the recipe, as KEY=VALUE: so little text wants small batches."""
 HELD_OUT = "0.05"
+BAR = 40
+"""Characters of a bar that stands for everything right."""
 PROBES = (
     "Return the [MASK] of the file.",
     "Raise an [MASK] if the argument is not a string.",
@@ -42,18 +45,20 @@ PROBES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoResult:
-    """A finished pre-training, and how its model fills masks."""
+    """A finished pre-training, how its model fills masks, and what it is worth for a task."""
 
     pretrained: PretrainResult
     fillings: dict[str, list[Filling]]
     """For each probe the best fillings, best first."""
+    transfer: Transfer
+    """The model fine-tuned, beside random weights."""
 
     def to_json(self) -> dict[str, Any]:
-        """Give the figures of the pre-training, and the fillings under `results`."""
-        return asdict(self.pretrained) | {"results": self.fillings}
+        """Give the figures of the pre-training and of the task, and the fillings as `results`."""
+        return asdict(self.pretrained) | self.transfer.to_json() | {"results": self.fillings}
 
     def __rich__(self) -> Group:
-        """Show the filled masks, then the figures, then where to look."""
+        """Show the filled masks, then the figures, then the task, then where to look."""
         masks = Table.grid(padding=(0, 2))
         for text, answers in self.fillings.items():
             words = (f"{answer['token_str']} {answer['score']:.2f}" for answer in answers)
@@ -72,12 +77,33 @@ class DemoResult:
         figures = Table.grid(padding=(0, 2))
         for name, value in rows.items():
             figures.add_row("", name, value)
-        return Group("Masks filled by the new model:", masks, "", "What it came to:", figures)
+        return Group(
+            "Masks filled by the new model:",
+            masks,
+            "",
+            "What it came to:",
+            figures,
+            "",
+            f"Which of {len(origins.PACKAGES)} packages a paragraph comes from, fine-tuned:",
+            self._task(),
+        )
+
+    def _task(self) -> Table:
+        """Show the mean scores of the task side by side."""
+        task = Table.grid(padding=(0, 2))
+        for name, result in self.transfer.sides:
+            mean, spread = accuracy_of(result)
+            bar = "━" * round(BAR * mean)
+            task.add_row("", name, f"{mean:.1%} ± {spread:.1%}", bar)
+        chance = self.transfer.chance
+        task.add_row("", "always the commonest", f"{chance:.1%}", "━" * round(BAR * chance))
+        task.add_row("", "report", f"{self.transfer.report}", "")
+        return task
 
 
 @verb(DemoOptions)
 def demo(options: DemoOptions) -> DemoResult:
-    """Make a tokenizer, a store and a pre-trained model of Python's documentation, and try it.
+    """Pre-train a model on Python's documentation, from scratch, and see what that is worth.
 
     Started again with the same folder, it goes on where it was. Raises UserError when the source
     files of the standard library are not on this machine.
@@ -85,7 +111,11 @@ def demo(options: DemoOptions) -> DemoResult:
     out = options.out
     tell = console.words().print
     tell("1. Text: the documentation that ships with this Python")
-    text = write_text(out / "text.txt")
+    documentation = documents()
+    data = origins.draw(documentation)
+    text = out / "text.txt"
+    text.parent.mkdir(parents=True, exist_ok=True)
+    text.write_text("\n".join(data.text(documentation)), encoding="utf-8")
     tell(f"   {text}, {text.stat().st_size / 1e6:.1f} MB")
 
     tell(f"2. Tokenizer: a WordPiece vocabulary of {VOCAB_SIZE:,} entries")
@@ -104,14 +134,11 @@ def demo(options: DemoOptions) -> DemoResult:
         set=list(SETTINGS),
         probe=list(PROBES),
     )
+    tell(
+        f"5. Fine-tuning for {origins.NAME}, from this model and from random weights:"
+        f" {len(data.train):,} paragraphs, {transfer.SEEDS} seeds each"
+    )
+    gain = transfer.compare(result.model, data, out / "task", result.steps)
     model = Model.from_pretrained(result.model)
     fillings = {text: cast(list[Filling], model.fill(text)) for text in PROBES}
-    return DemoResult(pretrained=result, fillings=fillings)
-
-
-def write_text(path: Path) -> Path:
-    """Write the documentation: a line a paragraph, a blank line behind each document."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (paragraph for document in documents() for paragraph in [*document, ""])
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
+    return DemoResult(pretrained=result, fillings=fillings, transfer=gain)
