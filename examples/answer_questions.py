@@ -1,4 +1,4 @@
-"""Learn to answer questions from a text: answer_questions.py MODEL TRAIN EVAL QUESTION TEXT
+"""Learn to answer questions from a text: answer_questions.py MODEL TRAIN EVAL QUESTION TEXT.
 
 TRAIN and EVAL are SQuAD files, v1.1 or v2.0; in the latter, questions may have no answer.
 """

@@ -1,4 +1,4 @@
-"""Learn what one sentence says about another: compare_sentences.py MODEL TRAIN EVAL OUT A B
+"""Learn what one sentence says about another: compare_sentences.py MODEL TRAIN EVAL OUT A B.
 
 TRAIN and EVAL have columns sentence1, sentence2 and label: entailment, neutral, contradiction.
 """

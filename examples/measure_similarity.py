@@ -1,4 +1,4 @@
-"""Learn to give numbers, as for likeness: measure_similarity.py MODEL TRAIN EVAL A B
+"""Learn to give numbers, as for likeness: measure_similarity.py MODEL TRAIN EVAL A B.
 
 TRAIN and EVAL have columns sentence1, sentence2 and score. Only the last two layers learn.
 """
