@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from transformers import (
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from finetuning_clock import STEADY, Steps, spread
-from finetuning_data import BATCH, DECAY, WARMUP, Example, Work, read, score, start
+from finetuning_data import BATCH, DECAY, FOLDER, WARMUP, Example, Work, read, score, start
 
 Feature = dict[str, Any]
 Notes = list[Any]
@@ -44,6 +45,8 @@ Features = tuple[list[Feature], Notes]
 Logits = list[NDArray[np.float32]]
 Spans = Sequence[tuple[int, int] | None]
 """Characters of each piece of the text that is asked about; None for all other pieces."""
+KEEP_SECONDS = 60.0
+"""Between two times that a run is kept, to go on from."""
 NBEST, LONGEST = 20, 30
 """Starts and ends of answers that are looked at, and pieces of an answer at most."""
 
@@ -296,13 +299,37 @@ class Run:
         self.optimizer.zero_grad()
         return float(loss.detach())
 
-    def train(self) -> list[float]:
-        """Train to the end; gives the mean loss of each epoch."""
-        losses = []
-        for number in range(self.work.epochs):
-            found = [self.step(self.batch(numbers)) for numbers in self.epoch()]
-            losses.append(float(np.mean(found)))
-            print(self.work.name, f"epoch {number + 1}: loss {losses[-1]:.4f}", flush=True)
+    def train(self, kept: Path) -> list[float]:
+        """Train to the end, from where `kept` was written; gives the mean loss of each epoch."""
+        losses: list[float] = self._resume(kept) if kept.exists() else []
+        begun, saved = len(losses), time.monotonic()
+        steps = (numbers for _ in range(self.work.epochs) for numbers in self.epoch())
+        for number, numbers in enumerate(steps):
+            if number < begun:
+                continue
+            losses.append(self.step(self.batch(numbers)))
+            if time.monotonic() - saved > KEEP_SECONDS:
+                self._keep(kept, losses)
+                saved = time.monotonic()
+                print(
+                    f"{self.work.name} {len(losses):,}/{self.total:,} {losses[-1]:.4f}", flush=True
+                )
+        return [float(part.mean()) for part in np.array_split(losses, self.work.epochs)]
+
+    def _parts(self) -> dict[str, Any]:
+        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
+
+    def _keep(self, path: Path, losses: list[float]) -> None:
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({**state, "random": torch.get_rng_state(), "losses": losses}, path)
+
+    def _resume(self, path: Path) -> list[float]:
+        state = torch.load(path)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        torch.set_rng_state(state["random"])
+        losses: list[float] = state["losses"]
         return losses
 
     @torch.no_grad()
@@ -332,18 +359,13 @@ def lengths(features: Sequence[Feature]) -> list[int]:
 
 
 def run(work: Work, seed: int, limit: int | None = None) -> dict[str, Any]:
-    """Fine-tune and score once."""
-    begin = time.process_time()
+    """Fine-tune and score once; goes on where it was stopped."""
     job = Run(work, seed, BFLOAT16, limit)
-    losses = job.train()
-    trained = time.process_time()
-    return {
-        "metrics": job.score(),
-        "losses": losses,
-        "steps": job.total,
-        "training_processor_seconds": trained - begin,
-        "scoring_processor_seconds": time.process_time() - trained,
-    }
+    kept = FOLDER / "kept" / f"{work.name}-{seed}-{work.epochs}-{work.rate}-{limit}.pt"
+    losses = job.train(kept)
+    metrics = job.score()
+    kept.unlink(missing_ok=True)
+    return {"metrics": metrics, "losses": losses, "steps": job.total}
 
 
 def steps(work: Work, setting: Setting, count: int) -> Steps:
