@@ -22,6 +22,7 @@ from unmask.model.kernels import KERNELS
 from unmask.model.network import Network
 from unmask.model.spec import Spec
 from unmask.objectives.masked import MaskedObjective
+from unmask.text.template import BERT
 
 SIZES = {
     "tiny": (128, 2),
@@ -90,9 +91,8 @@ def main() -> None:
         hardware.keep_memory()
     network = build(arguments)
     vocabulary = Vocabulary(
-        cls=2,
-        sep=3,
-        mask=4,
+        ids={"cls": 2, "sep": 3, "mask": 4},
+        template=BERT,
         special=np.arange(5),
         continues=np.zeros(arguments.vocabulary, dtype=bool),
     )

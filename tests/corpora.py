@@ -8,7 +8,8 @@ from string import ascii_lowercase, punctuation
 import numpy as np
 
 from unmask.data.store import Store
-from unmask.text.tokenizer import SPECIAL, Tokenizer, describe
+from unmask.text.kinds.wordpiece import SPECIAL, WordPiece, describe
+from unmask.text.tokenizer import Tokenizer
 
 DOCUMENTS = [
     ["The quick fox jumped over the fence. The lazy dog looked over the river."],
@@ -23,7 +24,7 @@ def small_tokenizer() -> Tokenizer:
     text = " ".join(paragraph for document in DOCUMENTS for paragraph in document)
     words = sorted(set(text.lower().replace(".", "").split()))
     letters = [mark + letter for mark in ("", "##") for letter in ascii_lowercase + "0123456789"]
-    return Tokenizer(
+    return WordPiece(
         describe([*dict.fromkeys([*SPECIAL, *words, *letters, *punctuation])], cased=False)
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 from unmask.data.masking import Vocabulary
 from unmask.data.store import Shards, Store
 from unmask.data.writing import ShardWriter, finish
+from unmask.text.template import BERT, Template
 
 Documents = Sequence[Sequence[Sequence[int]]]
 
@@ -55,8 +56,11 @@ def shape(seed: int, documents: int, sentences: int, tokens: int) -> list[list[i
     return [rng.integers(1, tokens + 1, count).tolist() for count in counts]
 
 
-def vocabulary(size: int = 30_000, continues: Sequence[int] = ()) -> Vocabulary:
+def vocabulary(
+    size: int = 30_000, continues: Sequence[int] = (), template: Template = BERT
+) -> Vocabulary:
     """Make the vocabulary of these stores; `continues`: the ids of pieces that continue a word."""
     flags = np.zeros(size, dtype=bool)
     flags[list(continues)] = True
-    return Vocabulary(cls=2, sep=3, mask=4, special=np.arange(FIRST), continues=flags)
+    ids = {"cls": 2, "sep": 3, "mask": 4}
+    return Vocabulary(ids=ids, template=template, special=np.arange(FIRST), continues=flags)

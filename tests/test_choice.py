@@ -109,7 +109,7 @@ def test_the_context_is_cut_where_an_ending_leaves_it_no_room(words: Tokenizer) 
     ]
     (windows,) = choice(length=9).windows([record(fields)], words)
     assert [window.cut for window in windows] == [True, False]
-    assert [window.first for window in windows] == [5, 6]
+    assert [window.laid.starts[1] for window in windows] == [5, 6]
 
 
 def test_a_long_context_is_read_in_parts_with_all_endings(

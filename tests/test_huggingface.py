@@ -83,10 +83,10 @@ def test_transformers_opens_a_model_that_was_made_here(
     inputs = transformers.AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
     model = getattr(transformers, kind).from_pretrained(folder).eval()
     network = tiny.pretrained(words).network
-    ids, segments = words.template(words.encode(text, masks=True).ids)
+    ids = words.lay(words.encode(text, masks=True).ids).ids.tolist()
     assert inputs["input_ids"][0].tolist() == ids
     layout = Layout.of([len(ids)])
-    hidden = network(Tokens(torch.tensor(ids), layout, torch.tensor(segments)))
+    hidden = network(Tokens(torch.tensor(ids), layout))
     head, out = network.head, model(**inputs)
     assert head.masked is not None
     assert head.pooler is not None
@@ -117,7 +117,7 @@ def minilm_difference(pretrained: Pretrained) -> float:
     inside = inputs["attention_mask"].bool()
     layout = Layout.of(inside.sum(1).numpy())
     assert pretrained.tokenizer is not None
-    own = [pretrained.tokenizer.template(pretrained.tokenizer.encode(s).ids)[0] for s in SENTENCES]
+    own = [pretrained.tokenizer.lay(pretrained.tokenizer.encode(s).ids).ids for s in SENTENCES]
     ids = torch.tensor([token for sentence in own for token in sentence])
     assert torch.equal(ids, inputs["input_ids"][inside])
     hidden = pretrained.network(Tokens(ids, layout))

@@ -118,7 +118,7 @@ def test_a_long_text_is_cut_to_what_bert_reads(words: Tokenizer, text: str) -> N
 
 
 def test_the_fates_are_those_of_masking(words: Tokenizer) -> None:
-    ids = words.template(words.encode(" ".join(tiny.SENTENCES[:40])).ids)[0]
+    ids = words.lay(words.encode(" ".join(tiny.SENTENCES[:40])).ids).ids.tolist()
     fates = [one for seed in range(50) for one in choose(ids, words, seed)]
     shares = {
         fate: np.mean([one.fate == fate for one in fates]) for fate in ("hidden", "random", "kept")

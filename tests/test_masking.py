@@ -137,7 +137,7 @@ def test_a_share_that_is_none_is_refused(probability: float) -> None:
 def test_a_vocabulary_is_taken_from_a_tokenizer() -> None:
     tokenizer = tiny.tokenizer()
     vocabulary = Vocabulary.of(tokenizer)
-    named = tokenizer.tokens([vocabulary.cls, vocabulary.sep, vocabulary.mask])
+    named = tokenizer.tokens([vocabulary.ids[role] for role in ("cls", "sep", "mask")])
     assert named == ["[CLS]", "[SEP]", "[MASK]"]
     assert len(vocabulary.ordinary) == tokenizer.vocab_size - 5
     assert all(not piece.startswith("[") for piece in tokenizer.tokens(vocabulary.ordinary[:20]))

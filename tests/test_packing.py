@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import stores
 from unmask.data.packing import LOOKAHEAD, cut, runs
 from unmask.data.pairs import plan_pairs
+from unmask.text.template import BERT
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9)), max_size=9))
@@ -77,7 +78,7 @@ def test_nearly_all_of_the_budget_is_real_tokens_on_pairs(length: int, tokens: i
     store = stores.memory(
         [np.clip(rng.lognormal(2.9, 0.7, 150), 1, 200).astype(int).tolist() for _ in range(600)]
     )
-    planned = plan_pairs(store, np.arange(600), seed=0, epoch=0, length=length)
+    planned = plan_pairs(store, np.arange(600), seed=0, epoch=0, length=length, template=BERT)
     made = list(cut(planned.lengths, np.arange(len(planned)), tokens))
     real = sum(planned.lengths[rows].sum() for rows, _ in made)
     assert real / (len(made) * tokens) >= 0.97

@@ -15,6 +15,7 @@ from unmask.data.examples import Plan
 from unmask.data.pairs import plan_pairs
 from unmask.data.store import Store
 from unmask.errors import UserError
+from unmask.text.template import BERT
 
 Pair = tuple[int, int, int, int, int]
 """Start and size of A, start and size of B, label."""
@@ -22,7 +23,9 @@ Pair = tuple[int, int, int, int, int]
 
 def plan(shape: Sequence[Sequence[int]], seed: int = 0, epoch: int = 0, length: int = 32) -> Plan:
     store = stores.memory(shape)
-    return plan_pairs(store, np.arange(len(shape)), seed=seed, epoch=epoch, length=length)
+    return plan_pairs(
+        store, np.arange(len(shape)), seed=seed, epoch=epoch, length=length, template=BERT
+    )
 
 
 def table(planned: Plan) -> list[Pair]:
@@ -109,7 +112,7 @@ def test_documents_beside_it_do_not_change_a_document() -> None:
     some = np.array([3, 11, 12, 30])
 
     def about(documents: np.ndarray) -> list[tuple[int, ...]]:
-        rows = table(plan_pairs(store, documents, seed=5, epoch=2, length=64))
+        rows = table(plan_pairs(store, documents, seed=5, epoch=2, length=64, template=BERT))
         place = np.searchsorted(store.sentence_starts, [row[0] for row in rows], side="right") - 1
         owner = np.searchsorted(store.document_starts, place, side="right") - 1
         return [
@@ -243,7 +246,7 @@ def corpus() -> Store:
 
 def test_half_of_the_pairs_are_real_and_nothing_betrays_which(corpus: Store) -> None:
     documents = np.arange(corpus.documents_total)
-    planned = plan_pairs(corpus, documents, seed=0, epoch=0, length=128)
+    planned = plan_pairs(corpus, documents, seed=0, epoch=0, length=128, template=BERT)
     assert planned.labels is not None
     assert len(planned) > 10_000
     assert planned.labels.mean() == pytest.approx(0.5, abs=2 / np.sqrt(len(planned)))
@@ -264,5 +267,5 @@ def test_a_b_that_begins_anywhere_would_betray_itself(
 
     monkeypatch.setattr(pairs, "_draw_others", anywhere)
     documents = np.arange(corpus.documents_total)
-    planned = plan_pairs(corpus, documents, seed=0, epoch=0, length=128)
+    planned = plan_pairs(corpus, documents, seed=0, epoch=0, length=128, template=BERT)
     assert betrayals(corpus, planned)["B ends a sentence"] > 10

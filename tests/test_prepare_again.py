@@ -22,7 +22,7 @@ from unmask.data.plan import WORK
 from unmask.data.prepare import prepare
 from unmask.data.store import Store
 from unmask.errors import UserError
-from unmask.text.tokenizer import SPECIAL, Tokenizer, describe
+from unmask.text.kinds.wordpiece import SPECIAL, WordPiece, describe
 
 # Stopped and started again
 
@@ -186,7 +186,7 @@ def test_a_store_of_another_input_is_refused_by_name(
             prepare(texts or [text], **{"tokenizer": tokenizer, "out": out} | options)
 
     cased = tmp_path / "cased"
-    Tokenizer(describe([*SPECIAL, *"abc"], cased=True)).save(cased)
+    WordPiece(describe([*SPECIAL, *"abc"], cased=True)).save(cased)
     refused("another tokenizer", tokenizer=cased)
     refused("--sentences punkt", sentences="lines")
     other = tmp_path / "other.txt"

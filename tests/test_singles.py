@@ -13,6 +13,7 @@ from unmask.data.examples import gather, reached, split_documents
 from unmask.data.pairs import plan_pairs
 from unmask.data.singles import plan_singles
 from unmask.errors import UserError
+from unmask.text.template import BERT
 
 SHAPES = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=25), min_size=1, max_size=6)
 
@@ -22,7 +23,7 @@ def test_singles_hold_each_token_once_and_as_many_sentences_as_fit(
     shape: list[list[int]], length: int
 ) -> None:
     planned = plan_singles(
-        stores.memory(shape), np.arange(len(shape)), seed=0, epoch=0, length=length
+        stores.memory(shape), np.arange(len(shape)), seed=0, epoch=0, length=length, template=BERT
     )
     expected, begin = [], 0
     for sentences in shape:
@@ -46,7 +47,9 @@ def test_singles_hold_each_token_once_and_as_many_sentences_as_fit(
 def test_singles_are_shuffled_anew_each_epoch() -> None:
     store = stores.memory(stores.shape(0, documents=20, sentences=20, tokens=20))
     orders = [
-        plan_singles(store, np.arange(20), seed=seed, epoch=epoch, length=32).starts[:, 0].tolist()
+        plan_singles(store, np.arange(20), seed=seed, epoch=epoch, length=32, template=BERT)
+        .starts[:, 0]
+        .tolist()
         for seed, epoch in [(0, 0), (0, 0), (0, 1), (1, 0)]
     ]
     assert orders[0] == orders[1]
@@ -56,13 +59,13 @@ def test_singles_are_shuffled_anew_each_epoch() -> None:
 
 def test_singles_need_a_document() -> None:
     with pytest.raises(UserError, match="memory: there are no documents"):
-        plan_singles(stores.memory([[5]]), np.arange(0), seed=0, epoch=0, length=8)
+        plan_singles(stores.memory([[5]]), np.arange(0), seed=0, epoch=0, length=8, template=BERT)
 
 
 def test_a_pair_is_laid_out_as_bert_has_it(tmp_path: Path) -> None:
     documents = [[[10, 11], [12]], [[20, 21], [22]]]
     store = stores.write(tmp_path, documents, vocab_size=50, shards=2)
-    planned = plan_pairs(store, np.arange(2), seed=0, epoch=0, length=32)
+    planned = plan_pairs(store, np.arange(2), seed=0, epoch=0, length=32, template=BERT)
     packed = gather(store, planned, np.arange(len(planned)), stores.vocabulary(50))
     assert packed.segments is not None
     assert packed.labels is not None
@@ -84,7 +87,7 @@ def test_gathering_fetches_the_planned_tokens(
 ) -> None:
     store, documents = stores.memory([*shape, [3, 4], [5]]), np.arange(len(shape) + 2)
     planner = plan_pairs if paired else plan_singles
-    planned = planner(store, documents, seed=seed, epoch=0, length=24)
+    planned = planner(store, documents, seed=seed, epoch=0, length=24, template=BERT)
     rows = data.draw(st.lists(st.integers(0, len(planned) - 1), min_size=1, max_size=9))
     packed = gather(store, planned, np.array(rows), stores.vocabulary())
     ids, segments, bounds = [], [], [0]

@@ -74,7 +74,7 @@ def test_a_context_is_read_in_windows_behind_the_question(pieces: Tokenizer) -> 
     assert [covered(window) for window in windows] == [
         CONTEXT.split()[at : at + 8] for at in (0, 6, 12)
     ]
-    assert {window.first for window in windows} == {5}
+    assert {window.laid.starts[1] for window in windows} == {5}
     # [CLS] the fox ? [SEP] fence . A lazy dog: only the second window has the whole answer.
     assert [window.target for window in windows] == [(0, 0), (8, 9), (0, 0)]
     assert not any(window.cut for window in windows)
@@ -93,7 +93,7 @@ def test_a_long_question_is_cut(pieces: Tokenizer) -> None:
     assert window.cut
     # Half of a window is left to the context, however short it is.
     (window, *_) = laid(answering(length=9), question(asked="fox " * 30), pieces)
-    assert (window.first, len(window.ids)) == (5, 9)
+    assert (window.laid.starts[1], len(window.ids)) == (5, 9)
 
 
 def test_answers_are_found_by_characters(pieces: Tokenizer) -> None:
@@ -106,7 +106,7 @@ def test_answers_are_found_by_characters(pieces: Tokenizer) -> None:
         ("k\u200b Fo", "quick\u200b Fox"),  # tokens cannot be divided
     ]:
         (window,) = laid(answering(length=32), question(answer, context), pieces)
-        first, last = (place - window.first for place in window.target)
+        first, last = (place - window.laid.starts[1] for place in window.target)
         assert context[window.offsets[first, 0] : window.offsets[last, 1]] == wanted
     (window,) = laid(answering(length=32), question("\u200b", context), pieces)
     assert window.target == (0, 0)
@@ -130,7 +130,7 @@ def looped(task: QuestionAnswering, windows: list[Passage], outputs: list[Tensor
     """Rank spans as run_squad.py does, by loops: score and characters."""
     found = []
     for window, scores in zip(windows, outputs, strict=True):
-        context = scores[window.first : -1].tolist()
+        context = scores[window.laid.starts[1] : -1].tolist()
         own = [i for i in range(len(context)) if window.own[i]]
         firsts = sorted(own, key=lambda i: -context[i][0])[: task.reading.candidates]
         lasts = sorted(range(len(context)), key=lambda i: -context[i][1])

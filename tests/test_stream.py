@@ -18,6 +18,7 @@ from unmask.data.singles import plan_singles
 from unmask.data.store import Store
 from unmask.data.stream import Source, Step, Stream
 from unmask.errors import UserError
+from unmask.text.template import BERT
 
 SMALL = stores.memory(stores.shape(0, documents=40, sentences=30, tokens=12))
 LARGE = stores.memory(stores.shape(1, documents=200, sentences=30, tokens=12), first=100_000)
@@ -111,7 +112,7 @@ def texts(steps: list[Step]) -> list[tuple[int, ...]]:
 def singles(store: Store, first: int = 0) -> list[tuple[int, ...]]:
     """List the sequences of a store whose ids begin at `first`, when each is one text."""
     documents = np.arange(store.documents_total)
-    planned = plan_singles(store, documents, seed=0, epoch=0, length=32)
+    planned = plan_singles(store, documents, seed=0, epoch=0, length=32, template=BERT)
     return [
         (2, *range(first + start, first + start + size), 3)
         for start, size in zip(planned.starts[:, 0], planned.sizes[:, 0], strict=True)

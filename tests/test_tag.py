@@ -23,6 +23,7 @@ from unmask.text.columns import Columns
 from unmask.text.conll import read_conll
 from unmask.text.iob import iob2
 from unmask.text.rows import Row
+from unmask.text.template import Laid
 from unmask.text.tokenizer import Tokenizer
 
 LABELS = ("O", "B-A", "I-A", "B-B", "I-B")
@@ -64,7 +65,7 @@ def test_the_first_piece_of_a_word_has_its_label(pieces: Tokenizer) -> None:
     assert window.target.tolist() == [0, 1, 2, 0]
     assert window.words.tolist() == [0, 1, 2, 3]
     assert window.own.all()
-    assert window.first == len(window.ids)
+    assert window.laid.segments is None
 
 
 def test_long_sentences_are_read_in_windows(pieces: Tokenizer) -> None:
@@ -367,5 +368,5 @@ def test_predictions_are_written_as_columns(tmp_path: Path) -> None:
 
 
 def test_windows_are_trained_on_one_by_one() -> None:
-    window = Window(ids=np.zeros(1), first=1)
+    window = Window(laid=Laid(np.zeros(1), None, (0,), 0))
     assert tagging().units([window, window]) == [[window], [window]]

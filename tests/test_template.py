@@ -1,8 +1,14 @@
 """Templates: each family's layout of one text and of two, its segments and its summary."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
+import stores
+from unmask.data.examples import Planner, gather
+from unmask.data.pairs import plan_pairs
+from unmask.data.singles import plan_singles
 from unmask.errors import UserError
 from unmask.text.template import BERT, GPT2, ROBERTA, XLM, XLNET, Template
 
@@ -53,3 +59,27 @@ def test_a_sequence_of_nothing_is_refused() -> None:
     assert BERT.frame(1, IDS).lay([]).ids.tolist() == [101, 102]
     with pytest.raises(UserError, match="without a token"):
         GPT2.frame(1, IDS).lay([])
+
+
+@pytest.mark.parametrize("planner", [plan_pairs, plan_singles])
+@pytest.mark.parametrize("template", [BERT, ROBERTA, XLM, XLNET, GPT2])
+def test_batches_are_laid_out_as_single_sequences_are(template: Template, planner: Planner) -> None:
+    shape = stores.shape(3, documents=9, sentences=7, tokens=9)
+    store, vocabulary = stores.memory(shape), stores.vocabulary(template=template)
+    plan = planner(store, np.arange(9), seed=0, epoch=0, length=30, template=template)
+    assert plan.lengths.max() <= 30
+    rows = np.arange(len(plan))[::-1]
+    packed = gather(store, plan, rows, vocabulary)
+    frame = vocabulary.frames[plan.starts.shape[1] - 1]
+    segments = np.zeros(len(packed.ids)) if packed.segments is None else packed.segments
+    assert packed.segments is None or template in (BERT, XLNET)
+    assert np.diff(packed.cu_seqlens).tolist() == plan.lengths[rows].tolist()
+    for row, (first, last) in zip(rows, pairwise(packed.cu_seqlens), strict=True):
+        texts = [
+            store.take(np.arange(start, start + size)).tolist()
+            for start, size in zip(plan.starts[row], plan.sizes[row], strict=True)
+        ]
+        laid = frame.lay(*texts)
+        assert packed.ids[first:last].tolist() == laid.ids.tolist()
+        expected = 0 if laid.segments is None else laid.segments
+        assert (segments[first:last] == expected).all()

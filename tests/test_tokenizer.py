@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, BertTokenizerFast
 
 from unmask.errors import UserError
-from unmask.text import tokenizer as module
+from unmask.text.kinds import wordpiece as module
+from unmask.text.kinds.wordpiece import SPECIAL, WordPiece, describe
 from unmask.text.reading import TextFile, read
-from unmask.text.tokenizer import SPECIAL, Tokenizer, describe, words
+from unmask.text.tokenizer import Tokenizer
+from unmask.text.words import words
 
 VOCABULARIES = ("bert-base-uncased", "bert-base-cased", "bert-base-multilingual-cased")
 
@@ -42,7 +44,7 @@ SMALL = [
 
 
 def small(**changes: Any) -> Tokenizer:
-    return Tokenizer({**describe(SMALL, cased=False), **changes})
+    return WordPiece({**describe(SMALL, cased=False), **changes})
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +113,7 @@ def test_random_unicode_as_transformers_has_it(published: Any, name: str, text: 
 def test_another_cleaning_is_noticed(published: Any, change: dict[str, bool]) -> None:
     ours, theirs = published("bert-base-uncased")
     document = pickle.loads(pickle.dumps(ours))._document
-    other = Tokenizer({**document, "normalizer": {**document["normalizer"], **change}})
+    other = WordPiece({**document, "normalizer": {**document["normalizer"], **change}})
     with pytest.raises(AssertionError):
         assert_equal(other, theirs, "Élan vital 犬猫")
     text = "Élan vital 犬猫, “犬”!"
@@ -144,7 +146,7 @@ def test_published_vocabularies_are_known_for_what_they_are(published: Any) -> N
 
 @pytest.mark.parametrize("cased", [False, True])
 def test_what_is_saved_opens_with_transformers(tmp_path: Path, cased: bool) -> None:
-    ours = Tokenizer(describe(SMALL, cased=cased))
+    ours = WordPiece(describe(SMALL, cased=cased))
     ours.save(tmp_path)
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     assert theirs.is_fast
@@ -155,8 +157,11 @@ def test_what_is_saved_opens_with_transformers(tmp_path: Path, cased: bool) -> N
         assert_equal(ours, theirs, text)
     pair = theirs("the fox", "the [MASK]")
     a, b = ours.encode("the fox").ids, ours.encode("the [MASK]", masks=True).ids
-    assert (pair["input_ids"], pair["token_type_ids"]) == ours.template(a, b)
-    assert (theirs("fox")["input_ids"], [0] * 3) == ours.template(ours.encode("fox").ids)
+    laid = ours.lay(a, b)
+    assert laid.segments is not None
+    found = laid.ids.tolist(), laid.segments.tolist()
+    assert (pair["input_ids"], pair["token_type_ids"]) == found
+    assert theirs("fox")["input_ids"] == ours.lay(ours.encode("fox").ids).ids.tolist()
     assert (tmp_path / "vocab.txt").read_text("utf-8").split("\n")[:-1] == SMALL
 
 
@@ -177,8 +182,8 @@ def test_saving_and_loading_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_fingerprint_follows_what_determines_ids() -> None:
     assert small().fingerprint == small(decoder=None, truncation={"max_length": 9}).fingerprint
-    assert Tokenizer(describe(SMALL[::-1], cased=False)).fingerprint != small().fingerprint
-    assert Tokenizer(describe(SMALL, cased=True)).fingerprint != small().fingerprint
+    assert WordPiece(describe(SMALL[::-1], cased=False)).fingerprint != small().fingerprint
+    assert WordPiece(describe(SMALL, cased=True)).fingerprint != small().fingerprint
 
 
 def test_special_tokens_in_a_text_are_text_but_for_asked_masks() -> None:
@@ -217,7 +222,7 @@ def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 def test_added_tokens_of_other_models_are_kept() -> None:
     document = describe(SMALL, cased=False)
     added = {**document["added_tokens"][0], "id": len(SMALL), "content": "the fox!"}
-    tokenizer = Tokenizer({**document, "added_tokens": [*document["added_tokens"], added]})
+    tokenizer = WordPiece({**document, "added_tokens": [*document["added_tokens"], added]})
     assert tokenizer.vocab_size == len(SMALL) + 1
     assert tokenizer.encode_batch(["e the fox!"]) == [[SMALL.index("e"), len(SMALL)]]
     assert tokenizer.fingerprint != small().fingerprint
@@ -246,8 +251,8 @@ def damaged() -> str:
     [
         ("tokenizer.json", b'{"model": ', r"tokenizer\.json, line 1: not JSON"),
         ("tokenizer.json", b"[]", r"not a JSON object"),
-        ("tokenizer.json", b"{}", r"the model is None, not WordPiece"),
-        ("tokenizer.json", b'{"model": {"type": "BPE"}}', r"the model is BPE, not WordPiece"),
+        ("tokenizer.json", b"{}", r"the model is None; there are"),
+        ("tokenizer.json", b'{"model": {"type": "WordLevel"}}', r"the model is WordLevel; there"),
         ("tokenizer.json", damaged().encode(), r"tokenizer\.json: damaged"),
         ("vocab.txt", b"[PAD]\n\xff", r"vocab\.txt, byte 6: not UTF-8"),
     ],

@@ -14,7 +14,8 @@ import pytest
 from unmask import train_tokenizer
 from unmask.errors import UserError
 from unmask.text import train_tokenizer as module
-from unmask.text.tokenizer import SPECIAL, Tokenizer
+from unmask.text.kinds.wordpiece import SPECIAL
+from unmask.text.tokenizer import Tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzäöüßéèабвгдежз"
 

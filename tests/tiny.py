@@ -7,7 +7,8 @@ import torch
 from unmask.exchange.huggingface import Pretrained
 from unmask.families.bert import FAMILY
 from unmask.model.spec import Spec
-from unmask.text.tokenizer import SPECIAL, Tokenizer, describe
+from unmask.text.kinds.wordpiece import SPECIAL, WordPiece, describe
+from unmask.text.tokenizer import Tokenizer
 
 SENTENCES = [
     f"The {colour} {animal} {verb} over the {thing} ."
@@ -23,7 +24,7 @@ def tokenizer() -> Tokenizer:
     words = sorted({word.lower() for sentence in SENTENCES for word in sentence.split()})
     letters = [mark + letter for mark in ("", "##") for letter in ascii_lowercase]
     pieces = dict.fromkeys([*SPECIAL, *words, *letters, *punctuation])
-    return Tokenizer(describe(list(pieces), cased=False))
+    return WordPiece(describe(list(pieces), cased=False))
 
 
 def pretrained(

@@ -4,7 +4,7 @@ n examples of P texts each (P is 2 for pairs), T tokens and B sequences of a bat
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from unmask.data.masking import Vocabulary
 from unmask.data.packing import Packed, runs
 from unmask.data.store import Shards, Store
 from unmask.errors import UserError
+from unmask.text.template import Frame, Template
 
 _BLOCK = 1 << 20  # sentences that are planned at once: it bounds the memory, and nothing else
 
@@ -28,6 +29,8 @@ class Plan:
     """(n, P) int32, tokens of each text."""
     labels: np.ndarray | None
     """(n,) int8, 0 where B follows A and 1 where it does not; None where examples are no pairs."""
+    special: int
+    """Special tokens of each sequence."""
     lone: int = 0
     """Sentences left alone at the end of a document: they serve as a random B only."""
 
@@ -37,12 +40,12 @@ class Plan:
     @property
     def lengths(self) -> np.ndarray:
         """(n,) int64, tokens of each sequence, special tokens included."""
-        return np.asarray(self.sizes.sum(axis=1, dtype=np.int64) + self.sizes.shape[1] + 1)
+        return np.asarray(self.sizes.sum(axis=1, dtype=np.int64) + self.special)
 
     def take(self, rows: np.ndarray | slice) -> "Plan":
         """Some of the examples, in the given order."""
         labels = None if self.labels is None else self.labels[rows]
-        return Plan(self.starts[rows], self.sizes[rows], labels, self.lone)
+        return replace(self, starts=self.starts[rows], sizes=self.sizes[rows], labels=labels)
 
     def shuffle(self, seed: int, epoch: int) -> "Plan":
         """Bring the examples into a random order."""
@@ -54,29 +57,48 @@ class Planner(Protocol):
     """Plans an epoch over some documents of a store; `plan_pairs` and `plan_singles` are such."""
 
     def __call__(
-        self, store: Store, documents: np.ndarray, *, seed: int, epoch: int, length: int
+        self,
+        store: Store,
+        documents: np.ndarray,
+        *,
+        seed: int,
+        epoch: int,
+        length: int,
+        template: Template,
     ) -> Plan:
         """Plan sequences of at most `length` tokens, as a function of seed, epoch and documents."""
         ...
 
 
 def gather(tokens: Store | Shards, plan: Plan, rows: np.ndarray, vocabulary: Vocabulary) -> Packed:
-    """Fetch examples of a plan: (B,) rows -> `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]` of each."""
+    """Fetch examples of a plan, laid out as the vocabulary's template says: (B,) rows of it."""
     starts, sizes = plan.starts[rows], plan.sizes[rows]  # (B, P)
-    texts = starts.shape[1]
-    lengths = sizes.sum(axis=1, dtype=np.int64) + texts + 1  # (B,)
+    frame = vocabulary.frames[starts.shape[1] - 1]
+    lengths = sizes.sum(axis=1, dtype=np.int64) + frame.special  # (B,)
     cu_seqlens = np.concatenate([[0], np.cumsum(lengths)])
-    flat = sizes.reshape(-1)  # (B, P) -> (B * P,)
-    ends = np.cumsum(flat + 1) + np.repeat(np.arange(1, len(rows) + 1), texts)
     ids = np.empty(cu_seqlens[-1], dtype=np.int64)
-    ids[cu_seqlens[:-1]] = vocabulary.cls
-    ids[ends - 1] = vocabulary.sep
-    ids[runs(ends - 1 - flat, flat)] = tokens.take(runs(starts.reshape(-1), flat))
-    if plan.labels is None:
-        return Packed(ids, cu_seqlens, None, None)
-    covered = sizes + np.array([2, 1])  # (B, 2), with [CLS] and the [SEP] of each text
-    segments = np.repeat(np.tile([0, 1], len(rows)), covered.reshape(-1))
-    return Packed(ids, cu_seqlens, segments, plan.labels[rows].astype(np.int64))
+    places = np.empty(starts.shape, dtype=np.int64)  # (B, P), where each text goes
+    at = cu_seqlens[:-1]  # (B,), how far the sequences are written
+    for text, gap in enumerate(frame.gaps):
+        for token in gap:
+            ids[at] = token
+            at = at + 1
+        if text < len(frame.gaps) - 1:
+            places[:, text] = at
+            at = at + sizes[:, text]
+    flat = sizes.reshape(-1)  # (B, P) -> (B * P,)
+    ids[runs(places.reshape(-1), flat)] = tokens.take(runs(starts.reshape(-1), flat))
+    labels = None if plan.labels is None else plan.labels[rows].astype(np.int64)
+    return Packed(ids, cu_seqlens, _segments(sizes, frame), labels)
+
+
+def _segments(sizes: np.ndarray, frame: Frame) -> np.ndarray | None:
+    """Number the segments of sequences with texts of these sizes: (B, P) -> (T,); None: all 0."""
+    if not frame.runs:
+        return None
+    covered = [special + sizes[:, texts].sum(axis=1) for _, special, texts in frame.runs]
+    numbers = np.tile([segment for segment, _, _ in frame.runs], len(sizes))
+    return np.repeat(numbers, np.stack(covered, axis=1).reshape(-1))
 
 
 def split_documents(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

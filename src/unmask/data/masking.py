@@ -4,12 +4,14 @@ Which and how is BERT's: Devlin et al. 2019, section 3.1. T tokens laid end to e
 chosen tokens, V entries of the vocabulary.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from unmask.errors import UserError
+from unmask.text.template import Frame, Template
 from unmask.text.tokenizer import Tokenizer
 
 HIDDEN, REPLACED = 0.8, 0.1
@@ -37,12 +39,10 @@ class Masking:
 class Vocabulary:
     """What making batches has to know of a tokenizer."""
 
-    cls: int
-    """Id of [CLS]."""
-    sep: int
-    """Id of [SEP]."""
-    mask: int
-    """Id of [MASK]."""
+    ids: Mapping[str, int]
+    """The ids of special tokens by their roles: `cls`, `sep`, `mask` and the like."""
+    template: Template
+    """How sequences are laid out."""
     special: np.ndarray
     """Ids of all special tokens, in any order."""
     continues: np.ndarray
@@ -52,12 +52,23 @@ class Vocabulary:
     def of(cls, tokenizer: Tokenizer) -> "Vocabulary":
         """Take it from a tokenizer."""
         return cls(
-            cls=tokenizer.cls,
-            sep=tokenizer.sep,
-            mask=tokenizer.mask,
+            ids=tokenizer.ids,
+            template=tokenizer.template,
             special=tokenizer.special,
             continues=tokenizer.continues,
         )
+
+    @cached_property
+    def frames(self) -> tuple[Frame, Frame]:
+        """What stands around one text, and around two."""
+        return self.template.frame(1, self.ids), self.template.frame(2, self.ids)
+
+    @property
+    def mask(self) -> int:
+        """Id of the mask. Raises UserError where there is none."""
+        if "mask" not in self.ids:
+            raise UserError("the vocabulary has no mask token; take one that has, to learn by them")
+        return self.ids["mask"]
 
     @cached_property
     def is_ordinary(self) -> np.ndarray:

@@ -21,7 +21,7 @@ class Packed:
     cu_seqlens: np.ndarray
     """(B + 1,) int64, starting at 0, ending at T."""
     segments: np.ndarray | None
-    """(T,) int64, 0 for text A and 1 for text B; None where sequences are no pairs."""
+    """(T,) int64, as the template has them, BERT 0 for text A and 1 for B; None where all are 0."""
     labels: np.ndarray | None
     """(B,) int64, 0 where B follows A, 1 where it does not; None where sequences are no pairs."""
 

@@ -21,6 +21,7 @@ from unmask.data.draws import address, choice, uniform
 from unmask.data.examples import Plan, Sentences, blocks, reached
 from unmask.data.store import Store
 from unmask.errors import UserError
+from unmask.text.template import Template
 
 SHORTER = 0.1
 """Share of the chunks with a random shorter target, so that short sequences are no surprise."""
@@ -56,8 +57,16 @@ class _Pairs:
     """(n,) uint64."""
 
 
-def plan_pairs(store: Store, documents: np.ndarray, *, seed: int, epoch: int, length: int) -> Plan:
-    """Plan `[CLS] A [SEP] B [SEP]` of at most `length` tokens.
+def plan_pairs(
+    store: Store,
+    documents: np.ndarray,
+    *,
+    seed: int,
+    epoch: int,
+    length: int,
+    template: Template,
+) -> Plan:
+    """Plan sequences of two texts, by BERT `[CLS] A [SEP] B [SEP]`, of at most `length` tokens.
 
     The chunks of a document are a function of seed, epoch and document alone. Raises UserError when
     there are no two documents, or none has two sentences.
@@ -67,9 +76,10 @@ def plan_pairs(store: Store, documents: np.ndarray, *, seed: int, epoch: int, le
             f"{store.path}: sentence pairs need at least two documents, here is {len(documents)}. "
             "Separate documents by blank lines, or train without pairs (data.form=singles)."
         )
+    special = template.special(2)
     parts, lone = [], []
     for sentences in blocks(store, documents, address(seed, epoch)):
-        chunks, alone = _plan_block(sentences, length - 3)
+        chunks, alone = _plan_block(sentences, length - special)
         parts.append(chunks)
         lone.append(alone)
     pairs, single = _join(parts), _join(lone)
@@ -79,7 +89,8 @@ def plan_pairs(store: Store, documents: np.ndarray, *, seed: int, epoch: int, le
             "Join lines to documents, or train without pairs (data.form=singles)."
         )
     starts, sizes = _draw_others(store, documents, pairs, _join([pairs, single]))
-    plan = Plan(starts, sizes.astype(np.int32), pairs.tails.astype(np.int8), len(single.tails))
+    labels = pairs.tails.astype(np.int8)
+    plan = Plan(starts, sizes.astype(np.int32), labels, special, len(single.tails))
     return plan.shuffle(seed, epoch)
 
 

@@ -11,18 +11,26 @@ from unmask.data.examples import Plan, blocks, reached
 from unmask.data.packing import runs
 from unmask.data.store import Store
 from unmask.errors import UserError
+from unmask.text.template import Template
 
 
 def plan_singles(
-    store: Store, documents: np.ndarray, *, seed: int, epoch: int, length: int
+    store: Store,
+    documents: np.ndarray,
+    *,
+    seed: int,
+    epoch: int,
+    length: int,
+    template: Template,
 ) -> Plan:
-    """Plan `[CLS] sentences [SEP]` of at most `length` tokens; only their order has chance in it.
+    """Plan sequences of at most `length` tokens; only their order has chance in it.
 
-    A sentence that is longer alone is cut into parts. Raises UserError when there is no document.
+    Each is laid out as one text, by BERT `[CLS] sentences [SEP]`. A sentence that is longer alone
+    is cut into parts. Raises UserError when there is no document.
     """
     if not len(documents):
         raise UserError(f"{store.path}: there are no documents to train on. Hold out fewer.")
-    longest = length - 2
+    longest = length - template.special(1)
     starts, sizes = [], []
     for sentences in blocks(store, documents, address(seed, epoch)):
         whole = np.diff(sentences.bounds)
@@ -37,6 +45,9 @@ def plan_singles(
         starts.append((np.repeat(sentences.starts, parts) + place * longest)[rows])
         sizes.append(bounds[following[rows]] - bounds[rows])
     plan = Plan(
-        np.concatenate(starts)[:, None], np.concatenate(sizes)[:, None].astype(np.int32), None
+        np.concatenate(starts)[:, None],
+        np.concatenate(sizes)[:, None].astype(np.int32),
+        None,
+        template.special(1),
     )
     return plan.shuffle(seed, epoch)

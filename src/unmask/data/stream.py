@@ -17,8 +17,6 @@ from unmask.data.packing import Packed, cut
 from unmask.data.store import Shards, Store
 from unmask.errors import UserError
 
-SHORTEST = 5
-"""Least length of a sequence: `[CLS] a [SEP] b [SEP]`."""
 _WINDOW = 4096  # sequences that are looked at together, a trade of overhead for memory
 _EXAMPLES, _MIXTURE, _BATCH = range(3)  # what the random numbers of a stream are for
 
@@ -77,10 +75,11 @@ class Stream:
 
     def __post_init__(self) -> None:
         """Refuse sequences that cannot hold two texts, and batches that cannot hold a sequence."""
-        if self.length < SHORTEST:
+        shortest = 2 + self.vocabulary.template.special(2)
+        if self.length < shortest:
             raise UserError(
                 f"a sequence of {self.length} tokens cannot hold two texts and the special tokens. "
-                f"Allow at least {SHORTEST}."
+                f"Allow at least {shortest}."
             )
         if self.tokens < self.length:
             raise UserError(
@@ -191,6 +190,7 @@ class _Reader:
                 seed=self._seed,
                 epoch=epoch,
                 length=self._stream.length,
+                template=self._stream.vocabulary.template,
             )
             self._plans[epoch] = replace(plan, starts=plan.starts + self._base)
         return self._plans[epoch]
@@ -247,4 +247,5 @@ def _join(plans: Sequence[Plan]) -> Plan:
         np.concatenate([plan.starts for plan in plans]),
         np.concatenate([plan.sizes for plan in plans]),
         np.concatenate(labels) if labels else None,
+        plans[0].special,
     )

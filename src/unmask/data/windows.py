@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from unmask.text.template import Laid
 from unmask.text.tokenizer import Tokenizer
 from unmask.tokens import Layout, Tokens
 
@@ -39,26 +41,36 @@ class Reading:
 class Window:
     """A sequence that the model reads: a whole record, or a part of one."""
 
-    ids: np.ndarray
-    """(n,) int32, special tokens included."""
-    first: int
-    """Tokens of segment 0; those behind them are of segment 1."""
+    laid: Laid
+    """Its tokens, special ones included."""
     target: Any = None
     """What training wants of it, as the task has it; None where that is not known."""
     cut: bool = False
     """Whether a part of the record was left out."""
 
+    @property
+    def ids(self) -> np.ndarray:
+        """(n,) int32, special tokens included."""
+        return self.laid.ids
+
 
 def lay(windows: Sequence[Window]) -> Tokens:
     """Lay windows end to end."""
-    sizes = np.array([len(window.ids) for window in windows])
-    firsts = np.array([window.first for window in windows])
-    layout = Layout.of(sizes)
+    layout = Layout.of([len(window.ids) for window in windows])
     ids = torch.from_numpy(np.concatenate([window.ids for window in windows]).astype(np.int64))
-    if (firsts == sizes).all():
+    segments = [window.laid.segments for window in windows]
+    if all(one is None for one in segments):
         return Tokens(ids, layout)
-    segments = layout.positions >= torch.from_numpy(firsts)[layout.sequence_of]  # (T,)
-    return Tokens(ids, layout, segments.long())
+    every = [
+        np.zeros(len(window.ids), dtype=np.int64) if own is None else own
+        for window, own in zip(windows, segments, strict=True)
+    ]
+    return Tokens(ids, layout, torch.from_numpy(np.concatenate(every)))
+
+
+def summaries(windows: Sequence[Window], layout: Layout) -> Tensor:
+    """Find the tokens that stand for whole windows laid end to end: (B,) int64."""
+    return layout.first + torch.tensor([window.laid.summary for window in windows])
 
 
 def texts(
@@ -80,7 +92,7 @@ def _windows(
     tokenizer: Tokenizer, a: list[int], b: list[int] | None, reading: Reading, target: Any
 ) -> list[Window]:
     """Cut a text or a pair that is too long, or read the longer text of it in windows."""
-    room = reading.length - (2 if b is None else 3)
+    room = tokenizer.room(reading.length, 1 if b is None else 2)
     if b is None:
         if reading.long == "truncate":
             return [window(tokenizer, a[:room], None, target, cut=len(a) > room)]
@@ -107,10 +119,7 @@ def window(
     cut: bool = False,
 ) -> Window:
     """Make one window of a text or a pair that fits."""
-    ids, segments = tokenizer.template(a, b)
-    return Window(
-        ids=np.array(ids, dtype=np.int32), first=segments.count(0), target=target, cut=cut
-    )
+    return Window(laid=tokenizer.lay(a, b), target=target, cut=cut)
 
 
 def shorten(a: int, b: int, room: int) -> tuple[int, int]:

@@ -37,14 +37,20 @@ class Chosen:
 
 
 def choose(ids: Sequence[int], tokenizer: Tokenizer, seed: int) -> list[Chosen]:
-    """Mask a sequence of T ids, special tokens included, as pre-training does."""
+    """Mask a sequence of T ids, special tokens included, as pre-training does.
+
+    Where the vocabulary has no mask token, nothing is chosen.
+    """
+    if tokenizer.mask is None:
+        return []
     rng = np.random.default_rng(seed)
     bounds = np.array([0, len(ids)])
     masked = mask(np.array(ids), bounds, Vocabulary.of(tokenizer), MASKING, rng)
     seen = masked.ids[masked.rows]
     names = tokenizer.tokens
+    (hidden,) = names([tokenizer.mask])
     return [
-        Chosen(position=row, token=was, seen=now, fate=_fate(was, now))
+        Chosen(position=row, token=was, seen=now, fate=_fate(was, now, hidden))
         for row, was, now in zip(
             masked.rows.tolist(), names(masked.labels.tolist()), names(seen.tolist()), strict=True
         )
@@ -67,7 +73,7 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
-def _fate(was: str, now: str) -> Literal["hidden", "random", "kept"]:
-    if now == "[MASK]":
+def _fate(was: str, now: str, mask: str) -> Literal["hidden", "random", "kept"]:
+    if now == mask:
         return "hidden"
     return "kept" if now == was else "random"

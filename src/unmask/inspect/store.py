@@ -183,13 +183,13 @@ def _frequent(store: Store, tokenizer: Tokenizer) -> list[dict[str, Any]]:
 def _samples(store: Store, tokenizer: Tokenizer, seed: int) -> list[Sample]:
     """Draw a pair of each kind, or a single text from a store of one document."""
     documents = _spread(store.documents_total, DOCUMENTS)
-    vocabulary = Vocabulary.of(tokenizer)
+    vocabulary, layout = Vocabulary.of(tokenizer), tokenizer.template
     if store.documents_total == 1:
-        plan = plan_singles(store, documents, seed=seed, epoch=0, length=LONGEST)
+        plan = plan_singles(store, documents, seed=seed, epoch=0, length=LONGEST, template=layout)
         packed = gather(store, plan, np.array([0]), vocabulary)
         kind = "a single text; pairs need a second document"
         return [_sample(packed, tokenizer, kind, seed)]
-    plan = plan_pairs(store, documents, seed=seed, epoch=0, length=LONGEST)
+    plan = plan_pairs(store, documents, seed=seed, epoch=0, length=LONGEST, template=layout)
     samples = []
     for label, kind in enumerate(("a pair where B follows A", "a pair where B is from elsewhere")):
         row = _any(plan, label, seed)

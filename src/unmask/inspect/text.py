@@ -98,11 +98,15 @@ def view_text(text: str, tokenizer: Tokenizer, seed: int) -> TextView:
     a, b = tokenizer.encode(text[:cut]), tokenizer.encode(text[cut:])
     if not a.ids:
         raise UserError(f"{text!r} has no tokens; give a text with a word in it")
-    rooms = _rooms(len(a.ids), len(b.ids))
+    rooms = _rooms(len(a.ids), len(b.ids), tokenizer)
     first, second = a.ids[: rooms[0]], b.ids[: rooms[1]]
-    ids, segments = tokenizer.template(first, second or None)
-    spans = [None, *_spans(a, 0)[: rooms[0]], None]
-    spans += [*_spans(b, cut)[: rooms[1]], None] if second else []
+    laid = tokenizer.lay(first, second or None)
+    ids = laid.ids.tolist()
+    segments = [0] * len(ids) if laid.segments is None else laid.segments.tolist()
+    spans: list[tuple[int, int] | None] = [None] * len(ids)
+    parts = zip(laid.starts, (_spans(a, 0), _spans(b, cut)), rooms, strict=False)
+    for start, found, room in parts:
+        spans[start : start + len(found[:room])] = found[:room]
     rows = enumerate(zip(segments, tokenizer.tokens(ids), ids, spans, strict=True))
     return TextView(
         text=text,
@@ -131,11 +135,11 @@ def _start(text: str, sentences: Sequence[str], number: int) -> int:
     return text.index(sentences[number], start)
 
 
-def _rooms(a: int, b: int) -> tuple[int, int]:
+def _rooms(a: int, b: int, tokenizer: Tokenizer) -> tuple[int, int]:
     """Share the room of a sequence: the longer side gives way."""
     if not b:
-        return LONGEST - 2, 0
-    room = LONGEST - 3
+        return tokenizer.room(LONGEST, 1), 0
+    room = tokenizer.room(LONGEST, 2)
     shorter = min(a, b, room // 2)
     return (min(a, room - shorter), shorter) if a > b else (shorter, min(b, room - shorter))
 

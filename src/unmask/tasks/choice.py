@@ -1,8 +1,9 @@
 """Multiple choice: which of several endings fits a context.
 
-Each ending makes a sequence `[CLS] context [SEP] ending [SEP]`; the state of its `[CLS]` goes
-through the pooler to one score, and the scores of a context's endings compete in a softmax (Devlin
-et al. 2019, section 4.4). M windows of a batch, N endings of a record.
+Each ending makes a sequence, of BERT `[CLS] context [SEP] ending [SEP]`; the state of the token
+that stands for it, `[CLS]`, goes through the pooler to one score, and the scores of a context's
+endings compete in a softmax (Devlin et al. 2019, section 4.4). M windows of a batch, N endings of a
+record.
 """
 
 import re
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -93,7 +93,7 @@ class MultipleChoice:
         self, record: Choice, context: list[int], endings: list[list[int]], tokenizer: Tokenizer
     ) -> list[Window]:
         """Cut the context to the room that an ending leaves it, or to the least of these rooms."""
-        room = self.reading.length - 3
+        room = tokenizer.room(self.reading.length, 2)
         kept = [laying.shorten(len(context), len(ending), room) for ending in endings]
         parts = [[(0, of_context) for of_context, _ in kept]]
         if self.reading.long == "windows":
@@ -105,11 +105,9 @@ class MultipleChoice:
             for number, (start, end) in enumerate(part):
                 ending, (of_context, of_ending) = endings[number], kept[number]
                 lost = of_context < len(context) and self.reading.long == "truncate"
-                ids, segments = tokenizer.template(context[start:end], ending[:of_ending])
                 laid.append(
                     Ending(
-                        ids=np.array(ids, dtype=np.int32),
-                        first=segments.count(0),
+                        laid=tokenizer.lay(context[start:end], ending[:of_ending]),
                         target=record.label,
                         cut=lost or of_ending < len(ending),
                         number=number,
@@ -128,10 +126,11 @@ class MultipleChoice:
         starts = _starts(windows)
         sizes = tuple(end - start for start, end in pairwise([*starts, len(windows)]))
         targets = [windows[start].target for start in starts]
+        rows = laying.summaries(windows, tokens.layout)
         if targets[0] is None:
-            return Labelled(tokens, tokens.layout.first, None, sizes)
+            return Labelled(tokens, rows, None, sizes)
         labels, counts = torch.tensor(targets), {"task": len(sizes)}
-        return Labelled(tokens, tokens.layout.first, labels, sizes, counts)
+        return Labelled(tokens, rows, labels, sizes, counts)
 
     def loss(self, encoder: Transformer, head: Head, batch: Labelled) -> dict[str, Part]:
         """Cross-entropy of the right ending among its record's."""

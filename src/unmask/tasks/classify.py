@@ -1,7 +1,7 @@
 """Text classification: a label, or several at once, for a text or a pair of texts.
 
-The state of `[CLS]` goes through the pooler to one score for each label (Devlin et al. 2019,
-section 4.1). M windows of a batch, W width, K labels.
+The state of the token that stands for the sequence, of BERT `[CLS]`, goes through the pooler to one
+score for each label (Devlin et al. 2019, section 4.1). M windows of a batch, W width, K labels.
 """
 
 from collections import Counter
@@ -69,7 +69,8 @@ class Classification:
     def batch(self, windows: Sequence[Window]) -> Labelled:
         """Lay windows end to end; labels are (M,) int64, or (M, K) float32 of 0 and 1."""
         tokens = laying.lay(windows)
-        rows, targets = tokens.layout.first, [window.target for window in windows]
+        rows = laying.summaries(windows, tokens.layout)
+        targets = [window.target for window in windows]
         if targets[0] is None:
             return Labelled(tokens, rows, None)
         labels = torch.tensor(targets)

@@ -30,12 +30,12 @@ from unmask.text.tokenizer import Tokenizer
 
 Pooling = Literal["mean", "cls", "max"]
 POOLINGS: Mapping[str | None, Any] = {
-    "mean": lambda states: states.mean(0),
-    "cls": lambda states: states[0],
-    "max": lambda states: states.amax(0),
-    None: lambda states: states,
+    "mean": lambda states, summary: states.mean(0),
+    "cls": lambda states, summary: states[summary],
+    "max": lambda states, summary: states.amax(0),
+    None: lambda states, summary: states,
 }
-"""(n, W) -> (W,), or as it is."""
+"""(n, W), and the token that stands for all -> (W,), or as they are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,8 @@ class Embedding:
     reading: Reading
     pooling: Pooling | None = "mean"
     """Over the states of all tokens, `[CLS]` and `[SEP]` included, as sentence-transformers takes
-    it; `cls` is the state of `[CLS]`. None: the states themselves, of texts that are cut."""
+    it; `cls` is the state of the token that stands for the sequence, of BERT `[CLS]`. None: the
+    states themselves, of texts that are cut."""
     normalize: bool = False
     """Whether vectors get length 1."""
     labels: tuple[str, ...] = ()
@@ -69,7 +70,7 @@ class Embedding:
         laid = iter(laying.texts(single, [None] * len(single), tokenizer, self.reading))
         return [
             [
-                Stretch(ids=window.ids, first=window.first, cut=window.cut, text=number)
+                Stretch(laid=window.laid, cut=window.cut, text=number)
                 for number in range(len(record.texts))
                 for window in next(laid)
             ]
@@ -83,7 +84,7 @@ class Embedding:
     def batch(self, windows: Sequence[Window]) -> Labelled:
         """Lay windows end to end."""
         tokens = laying.lay(windows)
-        return Labelled(tokens, tokens.layout.first, None)
+        return Labelled(tokens, laying.summaries(windows, tokens.layout), None)
 
     def loss(self, encoder: Transformer, head: Head, batch: Labelled) -> dict[str, Part]:
         """Raise UserError: there is nothing to learn."""
@@ -92,7 +93,9 @@ class Embedding:
     def outputs(self, encoder: Transformer, head: Head, batch: Labelled) -> list[Tensor]:
         """Give the vector of each window (W,), or the states of its tokens (n, W)."""
         hidden, lengths = encoder(batch.tokens).float(), batch.tokens.layout.lengths  # (T, W)
-        return [POOLINGS[self.pooling](part) for part in hidden.split(lengths)]
+        summaries = (batch.rows - batch.tokens.layout.first).tolist()
+        pooled = POOLINGS[self.pooling]
+        return list(map(pooled, hidden.split(lengths), summaries))
 
     def combine(
         self, record: Measured, windows: Sequence[Window], outputs: Sequence[Tensor], top_k: int

@@ -23,10 +23,8 @@ from unmask.model.transformer import Transformer
 from unmask.scores.accuracy import Accuracy
 from unmask.text.columns import Columns, label, texts
 from unmask.text.rows import Row, read_rows
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.tokenizer import MASK, Tokenizer
 
-MASK = "[MASK]"
-"""How a mask is written in a text."""
 TEXTS = (("text",), ("sentence",))
 """Usual names of the column of the text."""
 LABELS = ("label", "labels", "answer")
@@ -75,7 +73,7 @@ class MaskFilling:
     def _window(self, record: Cloze, tokenizer: Tokenizer) -> Window:
         ids = tokenizer.encode(record.text, masks=True).ids
         masks = [place for place, token in enumerate(ids) if token == tokenizer.mask]
-        room = self.reading.length - 2
+        room = tokenizer.room(self.reading.length, 1)
         span = masks[-1] + 1 - masks[0]
         if span > room:
             raise UserError(
@@ -83,13 +81,12 @@ class MaskFilling:
                 f" apart, but the model reads {self.reading.length:,}; divide the text"
             )
         start = min(max(0, masks[0] - (room - span) // 2), max(0, len(ids) - room))
-        laid, _ = tokenizer.template(ids[start : start + room])
+        laid = tokenizer.lay(ids[start : start + room])
         return Blanks(
-            ids=np.array(laid, dtype=np.int32),
-            first=len(laid),
+            laid=laid,
             target=_pieces(record, tokenizer),
             cut=len(ids) > room,
-            masks=np.array(masks) - start + 1,  # behind [CLS]
+            masks=np.array(masks) - start + laid.starts[0],
             tokenizer=tokenizer,
         )
 

@@ -1,7 +1,7 @@
 """Regression: a number for a text or a pair of texts, such as how alike two sentences are.
 
-The state of `[CLS]` goes through the pooler to one score, which is the number (Devlin et al. 2019,
-section 4.1, on STS-B). M windows of a batch.
+The state of the token that stands for the sequence, of BERT `[CLS]`, goes through the pooler to one
+score, which is the number (Devlin et al. 2019, section 4.1, on STS-B). M windows of a batch.
 """
 
 import math
@@ -63,7 +63,8 @@ class Regression:
     def batch(self, windows: Sequence[Window]) -> Labelled:
         """Lay windows end to end; labels are (M,) float32."""
         tokens = laying.lay(windows)
-        rows, targets = tokens.layout.first, [window.target for window in windows]
+        rows = laying.summaries(windows, tokens.layout)
+        targets = [window.target for window in windows]
         if targets[0] is None:
             return Labelled(tokens, rows, None)
         return Labelled(tokens, rows, torch.tensor(targets).float(), counts={"task": len(targets)})

@@ -1,8 +1,8 @@
 """Question answering: the stretch of a context that answers a question, or none.
 
-Every token of `[CLS] question [SEP] context [SEP]` is scored as the first and as the last of the
-answer (Devlin et al. 2019, sections 4.2 and 4.3). n tokens of a window, m of them of the context, B
-windows of a batch, T tokens, W width.
+Every token of a sequence, of BERT `[CLS] question [SEP] context [SEP]`, is scored as the first and
+as the last of the answer (Devlin et al. 2019, sections 4.2 and 4.3). n tokens of a window, m of
+them of the context, B windows of a batch, T tokens, W width.
 """
 
 import json
@@ -49,7 +49,7 @@ class Question(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage(Window):
-    """A question with a part of its context, which is what segment 1 begins with."""
+    """A question with a part of its context, which is the second text."""
 
     offsets: np.ndarray
     """(m, 2) int32, the characters of each context token: from, up to but not including."""
@@ -67,7 +67,8 @@ class QuestionAnswering:
 
     reading: Reading
     unanswerable: bool
-    """Whether a question may have no answer: then `[CLS]` is where that stands."""
+    """Whether a question may have no answer: the token that stands for the sequence, `[CLS]` of
+    BERT, then says so."""
     labels: tuple[str, ...] = ()
     ranked: bool = True
 
@@ -95,22 +96,22 @@ class QuestionAnswering:
         offsets: np.ndarray,
         tokenizer: Tokenizer,
     ) -> list[Window]:
-        most = min(self.reading.query, (self.reading.length - 3) // 2)
-        room = self.reading.length - 3 - min(len(question), most)
+        room = tokenizer.room(self.reading.length, 2)
+        most = min(self.reading.query, room // 2)
+        room -= min(len(question), most)
         parts = laying.sliding(len(context), room, min(self.reading.stride, room // 2))
         best = laying.richest(parts, len(context))
         answer = _tokens_of(record, offsets)
         found: list[Window] = []
         for number, (start, end) in enumerate(parts):
-            ids, segments = tokenizer.template(question[:most], context[start:end])
-            first = segments.count(0)
-            target = None if record.label is None else (0, 0)
+            laid = tokenizer.lay(question[:most], context[start:end])
+            first = laid.starts[1]
+            target = None if record.label is None else (laid.summary, laid.summary)
             if answer is not None and start <= answer[0] and answer[1] < end:
                 target = (first + answer[0] - start, first + answer[1] - start)
             found.append(
                 Passage(
-                    ids=np.array(ids, dtype=np.int32),
-                    first=first,
+                    laid=laid,
                     target=target,
                     cut=len(question) > most,
                     offsets=offsets[start:end],
@@ -156,7 +157,10 @@ class QuestionAnswering:
         found = sorted(found, reverse=True)[: self.reading.candidates]
         ranked = [(score, score, start, end) for score, start, end in found]
         if self.unanswerable:
-            none = min(float(scores[0].sum()) for scores in outputs)
+            none = min(
+                float(scores[window.laid.summary].sum())
+                for window, scores in zip(windows, outputs, strict=True)
+            )
             ranked.append((none - self.reading.null_threshold, none, 0, 0))
         ranked.sort(key=lambda one: -one[0])
         shares = torch.tensor([score for _, score, _, _ in ranked]).softmax(0).tolist()
@@ -176,7 +180,8 @@ class QuestionAnswering:
         """Join the best first tokens of a window's own with the best last ones."""
         assert isinstance(window, Passage), "made by `windows`"
         kept = min(self.reading.candidates, len(window.own))
-        first, last = scores[window.first : window.first + len(window.own)].T  # (m,) each
+        begin = window.laid.starts[1]
+        first, last = scores[begin : begin + len(window.own)].T  # (m,) each
         first = first.masked_fill(~torch.from_numpy(window.own), -torch.inf)
         firsts, lasts = first.topk(kept), last.topk(kept)
         totals = firsts.values[:, None] + lasts.values  # (kept, kept)

@@ -28,7 +28,8 @@ from unmask.text.conll import read_conll
 from unmask.text.iob import CHUNK, OUTSIDE, grouped, iob2
 from unmask.text.reading import form
 from unmask.text.rows import Row, read_rows
-from unmask.text.tokenizer import Tokenizer, words
+from unmask.text.tokenizer import Tokenizer
+from unmask.text.words import words
 
 WORDS = ("words", "tokens", "text", "sentence")
 """Usual names of the column of the words, or of the text that they are found in."""
@@ -97,19 +98,18 @@ class Tagging:
         firsts = np.array([0, *accumulate(len(word) for word in pieces)][:-1], dtype=np.int64)
         known = np.array([i for i, word in enumerate(pieces) if word], dtype=np.int64)
         firsts, targets = firsts[known], self._targets(record)
-        room = self.reading.length - 2
+        room = tokenizer.room(self.reading.length, 1)
         parts = laying.sliding(len(ids), room, min(self.reading.stride, room // 2))
         best = laying.richest(parts, len(ids))[firsts]  # (words,)
         found: list[Window] = []
         for number, (start, end) in enumerate(parts):
             inside = (firsts >= start) & (firsts < end)
-            laid, _ = tokenizer.template(ids[start:end])
+            laid = tokenizer.lay(ids[start:end])
             found.append(
                 Sentence(
-                    ids=np.array(laid, dtype=np.int32),
-                    first=len(laid),
+                    laid=laid,
                     target=None if targets is None else targets[known[inside]],
-                    rows=firsts[inside] - start + 1,  # behind [CLS]
+                    rows=firsts[inside] - start + laid.starts[0],
                     words=known[inside],
                     own=best[inside] == number,
                 )

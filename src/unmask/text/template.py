@@ -37,6 +37,10 @@ class Template:
         words = (word.partition(":") for word in (self.one, self.two)[texts - 1].split())
         return [(name, int(segment or 0)) for name, _, segment in words]
 
+    def special(self, texts: int) -> int:
+        """Count the special tokens of a sequence of one text or two."""
+        return len(self.parts(texts)) - texts
+
     def frame(self, texts: int, ids: Mapping[str, int]) -> "Frame":
         """Make the frame for one text or two with a vocabulary's ids of the roles.
 
@@ -67,7 +71,7 @@ class Template:
                 for name, segment in self.parts(texts)
             ]
 
-        used = dict.fromkeys(name for name, _ in self.parts(2) if name in tokens)
+        used = dict.fromkeys(name for name, _ in self.parts(2) if name in ids)
         return {
             "type": "TemplateProcessing",
             "single": written(1),

@@ -1,50 +1,61 @@
-"""WordPiece as BERT has it: text to ids and back, and the files that hold it.
+"""Tokenizers: text to ids and back, and the files that hold them.
 
-V pieces in the vocabulary. The text is cleaned of control characters, spaced around Chinese
-characters and, where the vocabulary is uncased, put in lower case without accents; cut into words
-and punctuation marks; and each word into the longest pieces that the vocabulary has, from the left.
-A piece that continues a word is written with a leading `##`.
-
-One thing differs from the original release (google-research/bert, tokenization.py), as it does in
-every tokenizer made with the `tokenizers` library: a word of more than 100 characters becomes
-[UNK]; there it may have 200.
+V pieces in the vocabulary. What all kinds have in common is here, resting on the `tokenizers`
+library; each kind has its file in `kinds/`. A kind says how text becomes pieces, a template (see
+`template.py`) which special tokens a family of models wants around it: each fits every other.
 """
 
 import hashlib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import tokenizers
 
 from unmask.errors import UserError
+from unmask.registry import discover
+from unmask.text import template as templates
+from unmask.text.template import ROLES, Frame, Laid, Template
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""The special tokens, in the order in which a new vocabulary begins with them."""
+MASK = "[MASK]"
+"""How a mask is written in a text, whatever the vocabulary calls it."""
 
-CONTINUES = "##"
-"""What a piece that continues a word begins with."""
+_BEFORE_MASK = re.compile(r"\s*\[MASK\]")  # blanks before it belong to what is found for it
 
-LONGEST_WORD = 100
-"""Characters of the longest word that is cut into pieces; a longer one becomes [UNK]."""
 
-REMEMBERED = 200_000
-"""Words whose ids are remembered, some tens of megabytes of them."""
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How vocabularies of some family write their special tokens."""
 
-_MARKS = r"!-/:-@\[-`{-~\u2010-\u2027"
-"""Punctuation marks that are common: each is a word by itself."""
+    tokens: Mapping[str, str]
+    """By their roles."""
+    template: Template
+    """The layout of that family."""
 
-_CHINESE = r"\u4e00-\u9fff"
-"""Chinese characters that are common: so are these, where spaces are put around them."""
 
-_CLEANING = tokenizers.normalizers.BertNormalizer(strip_accents=False, lowercase=False)
-_CUTTING = tokenizers.pre_tokenizers.BertPreTokenizer()
+def _spelling(tokens: str, template: Template) -> Spelling:
+    return Spelling(dict(zip(ROLES, tokens.split(), strict=True)), template)
+
+
+SPELLINGS = {
+    "bert": _spelling("[PAD] [UNK] [CLS] [SEP] [MASK]", templates.BERT),
+    "albert": _spelling("<pad> <unk> [CLS] [SEP] [MASK]", templates.BERT),
+    "xlnet": _spelling("<pad> <unk> <cls> <sep> <mask>", templates.XLNET),
+    "roberta": _spelling("<pad> <unk> <s> </s> <mask>", templates.ROBERTA),
+    "xlm": _spelling("<pad> <unk> <s> </s> <special1>", templates.XLM),
+    "gpt2": Spelling(dict.fromkeys(("pad", "unk", "sep"), "<|endoftext|>"), templates.GPT2),
+}
+"""A vocabulary is read by the first of these of which it has all tokens."""
+
+SPELLED = {token for spelling in SPELLINGS.values() for token in spelling.tokens.values()}
+"""Special tokens that mean nothing when they stand in a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,101 +70,122 @@ class Encoded:
     """The characters of the text that each token covers: from, up to but not including."""
 
 
-class Tokenizer:
-    """A WordPiece vocabulary with the cleaning that belongs to it.
+class Tokenizer(ABC):
+    """A vocabulary with all that belongs to turning text into its pieces.
 
-    `document` is the content of a `tokenizer.json` (`describe` makes a new one), `source` its name
-    in errors. Raises UserError when it is no BERT tokenizer or lacks a special token.
+    `document` is the content of a `tokenizer.json`, `source` its name in errors. Raises UserError
+    when it is damaged, of another kind, or lacks a special token.
     """
+
+    name: ClassVar[str]
+    """Of the kind, as the command line has it."""
+    model: ClassVar[str]
+    """The library's name of the algorithm."""
+    usual: ClassVar[Spelling]
+    """How its new vocabularies write their special tokens."""
+    joint: ClassVar[str] = ""
+    """What has to stand before a word or sentence that is read alone but does not begin its text:
+    a blank where the pieces tell whether there is one."""
 
     vocab_size: int
     """V."""
+    ids: Mapping[str, int]
+    """The id of each special token by its role, for those roles that the vocabulary knows."""
     special: np.ndarray
-    """(5,) int64, the ids of the special tokens, ascending."""
+    """(special tokens,) int64, their ids, ascending."""
     continues: np.ndarray
     """(V,) bool, the pieces that continue a word."""
+    template: Template
+    """How sequences are laid out."""
+    frames: tuple[Frame, Frame]
+    """What stands around one text, and around two."""
 
     def __init__(self, document: Mapping[str, Any], source: str = "tokenizer") -> None:
         self._document = {**document, "truncation": None, "padding": None}
-        _check(self._document, source)
+        try:
+            build(self._document)
+        except Exception as error:  # the library raises nothing more particular
+            raise UserError(f"{source}: damaged ({error}). Copy the file anew.") from error
         self._added: list[dict[str, Any]] = list(document.get("added_tokens") or [])
-        vocabulary: dict[str, int] = dict(document["model"]["vocab"])
-        vocabulary.update({token["content"]: token["id"] for token in self._added})
-        missing = [token for token in SPECIAL if token not in vocabulary]
-        if missing:
-            raise UserError(
-                f"{source}: the vocabulary lacks {', '.join(missing)}. "
-                "Name BERT's own, or make one with `unmask tokenizer`."
-            )
-        self.pad, self.unk, self.cls, self.sep, self.mask = (vocabulary[t] for t in SPECIAL)
+        added = {token["content"]: token["id"] for token in self._added}
+        vocabulary = self._numbered() | added
+        spelling = _spelled(vocabulary, self.usual, source)
+        self._tokens = spelling.tokens
+        self.ids = {role: vocabulary[token] for role, token in self._tokens.items()}
+        self.pad, self.unk, self.cls, self.sep, self.mask = map(self.ids.get, ROLES)
+        self._use(spelling.template)
         self.vocab_size = max(vocabulary.values()) + 1
-        self._pieces = ["[UNK]"] * self.vocab_size
+        self._pieces = [self._tokens["unk"]] * self.vocab_size
         for piece, token_id in vocabulary.items():
             self._pieces[token_id] = piece
-        self.special = np.array(sorted(vocabulary[t] for t in SPECIAL), dtype=np.int64)
-        self.continues = np.array([piece.startswith(CONTINUES) for piece in self._pieces])
-        self._extra = [token for token in self._added if token["content"] not in SPECIAL]
-        self._library = self._library_for([])
-        self._words = _Words(self._library)
-        alone = _MARKS + _CHINESE * document["normalizer"]["handle_chinese_chars"]
-        self._word = re.compile(f"[{alone}]|[^ {alone}]+")
+        named = {token["id"] for token in self._added if token["special"]}
+        self.special = np.array(sorted(named.union(self.ids.values())), dtype=np.int64)
+        self.continues = np.array([self._continues(piece) for piece in self._pieces])
+        self._extra = [token for token in self._added if token["content"] not in SPELLED]
+        self._library = build({**self._document, "added_tokens": self._extra})
 
-    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[dict[str, Any]]]:
-        return Tokenizer, (self._document,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._document, self.template)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tokenizer":
-        """Read a tokenizer from a folder with `tokenizer.json`, or with `vocab.txt` alone.
+        """Read a tokenizer of any kind from a folder: `tokenizer.json`, or the published files.
 
-        Beside a `vocab.txt` alone, `do_lower_case` in `tokenizer_config.json` says whether it is
-        uncased; where that is absent, a vocabulary with capital letters is cased. Raises UserError
-        when there is neither file, or when one cannot be read.
+        Those are `vocab.txt`; `vocab.json` with `merges.txt`; or a model of SentencePiece. Raises
+        UserError when none is there, or when one cannot be read.
         """
         folder = Path(folder)
-        saved, plain = folder / "tokenizer.json", folder / "vocab.txt"
+        kinds: Mapping[str, type[Tokenizer]] = discover("unmask.text.kinds", "KIND")
+        saved = folder / "tokenizer.json"
         if saved.is_file():
-            return cls(_read_json(saved), str(saved))
-        if plain.is_file():
-            pieces = _read_text(plain).removesuffix("\n").split("\n")
-            config = folder / "tokenizer_config.json"
-            lower = _read_json(config).get("do_lower_case") if config.is_file() else None
-            cased = _has_capitals(pieces) if lower is None else not lower
-            return cls(describe(pieces, cased=cased), str(plain))
+            document = read_json(saved)
+            return _kind(document, kinds, str(saved))(document, str(saved))
+        for kind in kinds.values():
+            if (found := kind.published(folder)) is not None:
+                return found
         raise UserError(
-            f"{folder}: neither tokenizer.json nor vocab.txt is there. "
-            "Name the folder of a tokenizer, or make one with `unmask tokenizer`."
+            f"{folder}: neither tokenizer.json nor vocab.txt, vocab.json with merges.txt or a"
+            " SentencePiece model is there. Name the folder of a tokenizer, or make one with"
+            " `unmask tokenizer`."
         )
 
+    @classmethod
+    @abstractmethod
+    def published(cls, folder: Path) -> "Tokenizer | None":
+        """Read the files of this kind as its authors published them; None when they are absent."""
+
     def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json`, `tokenizer_config.json` and `vocab.txt`.
+        """Write `tokenizer.json`, `tokenizer_config.json` and what else the kind has.
 
         `transformers`' AutoTokenizer opens the folder. The same tokenizer gives the same bytes.
         Raises UserError when they cannot be written.
         """
         folder = Path(folder)
-        normalizer = self._document["normalizer"]
-        config = {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": normalizer["lowercase"],
-            "strip_accents": normalizer.get("strip_accents"),
-            "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
-            "model_max_length": 512,
-            **{f"{token.strip('[]').lower()}_token": token for token in SPECIAL},
-        }
-        files = {
-            "tokenizer.json": json.dumps(self._document, ensure_ascii=False, indent=2) + "\n",
-            "tokenizer_config.json": json.dumps(config, indent=2) + "\n",
-            "vocab.txt": "".join(f"{piece}\n" for piece in self._pieces),
-        }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name, text in files.items():
+            for name, text in self.files().items():
                 (folder / name).write_text(text, encoding="utf-8", newline="\n")
         except OSError as error:
             raise UserError(
                 f"{error.filename or folder}: cannot be written ({error.strerror}). "
                 "Choose another folder, or make room."
             ) from error
+
+    def files(self) -> dict[str, str]:
+        """Write the content of each file that is saved, by its name."""
+        end = self._tokens["sep"]
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",  # which reads tokenizer.json as it is
+            "model_max_length": 512,
+            "clean_up_tokenization_spaces": False,
+            "bos_token": self._tokens.get("cls", end),
+            "eos_token": end,
+            **{f"{role}_token": token for role, token in self._tokens.items()},
+        }
+        return {
+            "tokenizer.json": json.dumps(self._document, ensure_ascii=False, indent=2) + "\n",
+            "tokenizer_config.json": json.dumps(config, indent=2) + "\n",
+        }
 
     @cached_property
     def fingerprint(self) -> str:
@@ -162,74 +194,74 @@ class Tokenizer:
         text = json.dumps([*parts, self._added], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def with_template(self, template: Template) -> Self:
+        """Give the same tokenizer with another layout of sequences.
+
+        Raises UserError for a layout with a special token that the vocabulary lacks.
+        """
+        if template == self.template:
+            return self
+        other = copy(self)
+        other._use(template)
+        processor = template.processor(self._tokens, self.ids)
+        other._document = {**self._document, "post_processor": processor}
+        return other
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Give the ids of each text, fast: no special tokens, and a literal `[MASK]` is text."""
-        if self._extra:  # such tokens may hold spaces and marks, so a text must be read as one
-            encodings = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
-            return [encoding.ids for encoding in encodings]
-        ids, words = self._words.__getitem__, self._word.findall
-        return [list(chain.from_iterable(map(ids, words(text)))) for text in texts]
+        encodings = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def encode(self, text: str, masks: bool = False) -> Encoded:
-        """Give a text as tokens; with `masks`, a literal `[MASK]` is the mask token."""
-        library = self._masking if masks else self._library
-        encoding = library.encode(text, add_special_tokens=False)
-        return Encoded(encoding.ids, encoding.tokens, encoding.offsets)
+        """Give a text as tokens; with `masks`, a literal `[MASK]` is the mask token.
 
-    def template(
-        self, a: Sequence[int], b: Sequence[int] | None = None
-    ) -> tuple[list[int], list[int]]:
-        """Lay out ids as `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`: ids, and segments 0 and 1."""
-        first = [self.cls, *a, self.sep]
-        second = [] if b is None else [*b, self.sep]
-        return first + second, [0] * len(first) + [1] * len(second)
+        Raises UserError when there is one, and the vocabulary has no mask token.
+        """
+        if not masks:
+            return self._encode(text)
+        found, start = Encoded([], [], []), 0
+        for match in _BEFORE_MASK.finditer(text):
+            if self.mask is None:
+                raise UserError("the vocabulary has no mask token; take a model that fills masks")
+            _append(found, self._encode(text[start : match.start()]), start)
+            span = (match.end() - len(MASK), match.end())
+            _append(found, Encoded([self.mask], [self._tokens["mask"]], [span]), 0)
+            start = match.end()
+        _append(found, self._encode(text[start:]), start)
+        return found
+
+    def lay(self, a: Sequence[int], b: Sequence[int] | None = None) -> Laid:
+        """Lay out the ids of one text or two as the template says."""
+        return self.frames[0].lay(a) if b is None else self.frames[1].lay(a, b)
+
+    def room(self, length: int, texts: int) -> int:
+        """How many tokens of one text or two fit into a sequence of so many."""
+        return length - self.frames[texts - 1].special
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Give the piece of each id."""
         return [self._pieces[i] for i in ids]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Join pieces to a text: continuations to their words, punctuation as it is written."""
+        """Join pieces to a text, as it would be written."""
         return str(self._library.decode(list(ids), skip_special_tokens=False))
 
-    @cached_property
-    def _masking(self) -> tokenizers.Tokenizer:
-        return self._library_for([_special("[MASK]", self.mask)])
+    def _encode(self, text: str) -> Encoded:
+        encoding = self._library.encode(text, add_special_tokens=False)
+        return Encoded(encoding.ids, encoding.tokens, _trimmed(text, encoding.offsets))
 
-    def _library_for(self, special: list[dict[str, Any]]) -> tokenizers.Tokenizer:
-        """Make the library's tokenizer, to which no other special tokens are special."""
-        return build({**self._document, "added_tokens": [*self._extra, *special]})
+    def _use(self, template: Template) -> None:
+        self.template = template
+        self.frames = template.frame(1, self.ids), template.frame(2, self.ids)
 
+    def _numbered(self) -> dict[str, int]:
+        """Number the pieces of the model."""
+        return dict(self._document["model"]["vocab"])
 
-class _Words(dict[str, list[int]]):
-    """The ids of words that have come before, at most `REMEMBERED` of them.
-
-    Most words of a text have, which makes this faster than the library by far.
-    """
-
-    def __init__(self, library: tokenizers.Tokenizer) -> None:
-        super().__init__()
-        self._library = library
-
-    def __missing__(self, word: str) -> list[int]:
-        ids: list[int] = self._library.encode(word, add_special_tokens=False).ids
-        if len(word) <= LONGEST_WORD:
-            if len(self) >= REMEMBERED:
-                self.clear()
-            self[word] = ids
-        return ids
-
-
-def words(text: str) -> list[tuple[int, int]]:
-    """Find the words and punctuation marks of a text, as BERT cuts it before it makes pieces.
-
-    A Chinese character is a word by itself. Gives the characters of each: from, up to but not
-    including.
-    """
-    split = tokenizers.PreTokenizedString(text)
-    split.normalize(_CLEANING.normalize)
-    _CUTTING.pre_tokenize(split)
-    return [span for _, span, _ in split.get_splits("original", "char")]
+    @classmethod
+    @abstractmethod
+    def _continues(cls, piece: str) -> bool:
+        """Tell whether a piece continues a word."""
 
 
 def build(document: Mapping[str, Any]) -> tokenizers.Tokenizer:
@@ -237,80 +269,14 @@ def build(document: Mapping[str, Any]) -> tokenizers.Tokenizer:
     return tokenizers.Tokenizer.from_str(json.dumps(document))
 
 
-def describe(pieces: Sequence[str], *, cased: bool) -> dict[str, Any]:
-    """Make the content of a `tokenizer.json` for a vocabulary in the order of its ids."""
-    ids = {piece: i for i, piece in enumerate(pieces)}
-    added = [_special(token, ids[token]) for token in SPECIAL if token in ids]
-    a, b = ({"Sequence": {"id": name, "type_id": i}} for i, name in enumerate("AB"))
-    cls, sep, end = (
-        {"SpecialToken": {"id": token, "type_id": i}}
-        for token, i in (("[CLS]", 0), ("[SEP]", 0), ("[SEP]", 1))
-    )
-    named = {
-        token: {"id": token, "ids": [ids[token]], "tokens": [token]}
-        for token in ("[CLS]", "[SEP]")
-        if token in ids
-    }
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": sorted(added, key=lambda token: token["id"]),
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": True,
-            "strip_accents": None,
-            "lowercase": not cased,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [cls, a, sep],
-            "pair": [cls, a, sep, b, end],
-            "special_tokens": named,
-        },
-        "decoder": {"type": "WordPiece", "prefix": CONTINUES, "cleanup": True},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": CONTINUES,
-            "max_input_chars_per_word": LONGEST_WORD,
-            "vocab": ids,
-        },
-    }
-
-
-def _special(token: str, token_id: int) -> dict[str, Any]:
+def describe_special(token: str, token_id: int) -> dict[str, Any]:
     """Make the entry of a special token among the `added_tokens`."""
     plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": token_id, "content": token, **plain, "special": True}
 
 
-def _check(document: Mapping[str, Any], source: str) -> None:
-    for part, wanted in (
-        ("model", "WordPiece"),
-        ("normalizer", "BertNormalizer"),
-        ("pre_tokenizer", "BertPreTokenizer"),
-    ):
-        kind = (document.get(part) or {}).get("type")
-        if kind != wanted:
-            raise UserError(
-                f"{source}: the {part.replace('_', '-')} is {kind}, not {wanted}. "
-                "Only BERT's tokenizer can be read."
-            )
-    try:
-        build(document)
-    except Exception as error:  # the library raises nothing more particular
-        raise UserError(f"{source}: damaged ({error}). Copy the file anew.") from error
-
-
-def _has_capitals(pieces: Sequence[str]) -> bool:
-    """Tell whether a piece has a capital letter; `[UNK]`, `[unused1]` and the like do not count."""
-    return any(piece != piece.lower() for piece in pieces if not piece.startswith("["))
-
-
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a file of a tokenizer. Raises UserError where it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -319,9 +285,10 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object from a file of a tokenizer. Raises UserError where there is none."""
     try:
-        content = json.loads(_read_text(path))
+        content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}, line {error.lineno}: not JSON ({error.msg}). Copy the file anew."
@@ -329,3 +296,54 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a JSON object. Copy the file anew.")
     return content
+
+
+def _rebuild(kind: type[Tokenizer], document: dict[str, Any], template: Template) -> Tokenizer:
+    return kind(document).with_template(template)
+
+
+def _kind(
+    document: Mapping[str, Any], kinds: Mapping[str, type[Tokenizer]], source: str
+) -> type[Tokenizer]:
+    """Find the kind of a `tokenizer.json` by its model, which older files do not name."""
+    model = document.get("model") or {}
+    marks = {"max_input_chars_per_word": "WordPiece", "merges": "BPE", "unk_id": "Unigram"}
+    name = model.get("type") or next((marks[mark] for mark in marks if mark in model), None)
+    found = [kind for kind in kinds.values() if kind.model == name]
+    if not found:
+        raise UserError(
+            f"{source}: the model is {name}; there are"
+            f" {', '.join(sorted({kind.model for kind in kinds.values()}))}."
+        )
+    return found[0]
+
+
+def _spelled(vocabulary: Mapping[str, int], usual: Spelling, source: str) -> Spelling:
+    """Find how a vocabulary writes its special tokens, or name the usual ones that it lacks."""
+    for spelling in SPELLINGS.values():
+        if all(token in vocabulary for token in spelling.tokens.values()):
+            return spelling
+    missing = [token for token in usual.tokens.values() if token not in vocabulary]
+    raise UserError(
+        f"{source}: the vocabulary lacks {', '.join(missing)}. "
+        "Name a published one, or make one with `unmask tokenizer`."
+    )
+
+
+def _append(found: Encoded, more: Encoded, start: int) -> None:
+    """Add tokens of the part of a text that begins at a character."""
+    found.ids.extend(more.ids)
+    found.tokens.extend(more.tokens)
+    found.offsets.extend((start + begin, start + end) for begin, end in more.offsets)
+
+
+def _trimmed(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Leave white space at the ends of tokens out; they never run backwards."""
+    found = []
+    for begin, end in offsets:
+        while begin < end and text[begin].isspace():
+            begin += 1
+        while begin < end and text[end - 1].isspace():
+            end -= 1
+        found.append((begin, end))
+    return found

@@ -17,8 +17,9 @@ from tokenizers.normalizers import Normalizer
 
 from unmask import console
 from unmask.errors import UserError
+from unmask.text.kinds.wordpiece import CONTINUES, LONGEST_WORD, SPECIAL, WordPiece, describe
 from unmask.text.reading import TextFile, expand, read
-from unmask.text.tokenizer import CONTINUES, LONGEST_WORD, SPECIAL, Tokenizer, build, describe
+from unmask.text.tokenizer import Tokenizer, build
 from unmask.verbs import TokenizerOptions, verb
 
 SAMPLE = 250_000_000
@@ -76,7 +77,7 @@ def train_tokenizer(options: TokenizerOptions) -> Tokenizer:
     library.train_from_iterator(batches("Counting words"), trainer)
     ids = library.get_vocab(with_added_tokens=False)
     pieces = sorted(ids, key=ids.__getitem__)
-    tokenizer = Tokenizer(describe(pieces, cased=options.cased))
+    tokenizer = WordPiece(describe(pieces, cased=options.cased))
     tokenizer.save(options.out)
     less = "" if len(pieces) == options.vocab_size else " (more are not in the text)"
     many = "1 file" if len(files) == 1 else f"{len(files):,} files"

@@ -1,0 +1,1 @@
+"""Kinds of tokenizer, a file each: the presence of a file is its registration."""
