@@ -72,6 +72,14 @@ def test_an_uneven_line_is_named_and_the_next_sentence_is_read(tmp_path: Path) -
     assert (sound.place, sound.error) == (f"{path}, line 6", None)
 
 
+def test_the_header_of_a_table_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "Sentence\tlabel\na fine film\tpos\n", "a.tsv")
+    with pytest.raises(UserError, match=r"a\.tsv, line 1: a header, 'Sentence' to 'label';"):
+        list(read_conll(path))
+    lowly = written(tmp_path, "the DT\nword NN\ntoken label\n")  # only as the first line
+    assert [row.fields["labels"] for row in read_conll(lowly)] == [["DT", "NN", "label"]]
+
+
 def test_a_file_without_blank_lines_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

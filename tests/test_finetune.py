@@ -116,6 +116,11 @@ def test_a_finished_run_gives_its_result_again(files, tmp_path):
     assert (tmp_path / "run" / "metrics.jsonl").stat().st_mtime_ns == stamp
 
 
+def test_the_folder_of_a_run_is_told_from_its_model(learned):
+    with pytest.raises(UserError, match=r"is a run, its model is .*model; give that"):
+        unmask.Model.from_pretrained(learned.folder)
+
+
 def test_a_run_that_was_cut_off_anywhere_comes_to_the_same_end(files, tmp_path):
     whole = run(files, tmp_path / "whole", "keeping.keep=100")
     for step in (3, 8, 17):  # in the first epoch, just behind its end, in the last
@@ -148,11 +153,11 @@ def test_changed_settings_and_changed_data_are_refused_by_name(files, tmp_path):
     with pytest.raises(UserError, match=r"tuning\.optimizer\.rate is 0\.01 there and 0\.02 now"):
         run(files, tmp_path / "run", rate=0.02, epochs=1)
     other = labelled.tsv(tmp_path / "other.tsv", labelled.sentences(30, seed=9))
-    with pytest.raises(UserError, match="train_fingerprint"):
+    with pytest.raises(UserError, match="settings: train has other content now"):
         run(files | {"train": other}, tmp_path / "run", epochs=1)
 
 
-def test_several_seeds_give_mean_and_deviation(files, tmp_path):
+def test_several_seeds_give_mean_and_deviation(files, tmp_path, capsys):
     result = run(files, tmp_path / "run", seeds=3, epochs=1)
     each = [run(files, tmp_path / f"{seed}", seed=seed, epochs=1).metrics for seed in range(3)]
     values = [metrics["accuracy"] for metrics in each]
@@ -168,6 +173,8 @@ def test_several_seeds_give_mean_and_deviation(files, tmp_path):
         for name, tensor in weights(tmp_path / "run").items()
     )
     assert (tmp_path / "run" / "report.html").exists()
+    told = capsys.readouterr().err
+    assert [told.count(f"seed {n}, {n + 1} of 3\n") for n in range(3)] == [1, 1, 1]
 
 
 def test_only_the_head_is_trained(files, tmp_path):

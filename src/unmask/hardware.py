@@ -54,4 +54,5 @@ def describe(device: torch.device) -> str:
     """Name the hardware for people."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"the CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"the CPU, {threads} thread{'' if threads == 1 else 's'}"

@@ -312,6 +312,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        inner = path.parent / "model"
+        if (inner / path.name).exists():
+            raise UserError(f"{path.parent} is a run, its model is {inner}; give that") from error
         raise UserError(f"{path}: no such file; a model folder has one") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not JSON ({error})") from error

@@ -29,6 +29,8 @@ TEXTS = (
     ("text", "text_pair"),
 )
 """Columns that hold a text or a pair by their usual names."""
+SHOWN = 4
+"""Usual names that an error tells."""
 
 
 def texts(row: Row, columns: Columns, usual: Sequence[tuple[str, ...]] = TEXTS) -> tuple[str, ...]:
@@ -39,7 +41,8 @@ def texts(row: Row, columns: Columns, usual: Sequence[tuple[str, ...]] = TEXTS) 
     names = columns.text or (fitting[-1] if fitting else None)
     if names is None:
         sound(row)
-        wanted = " or ".join(dict.fromkeys("/".join(names) for names in usual))
+        listed = list(dict.fromkeys("/".join(names) for names in usual))
+        wanted = " or ".join(listed[:SHOWN]) + (" or the like" if len(listed) > SHOWN else "")
         raise UserError(
             f"{row.place}: no column of text ({wanted}), only {_listed(found)}; name it with --text"
         )

@@ -15,6 +15,12 @@ LONGEST = 100_000
 DOCUMENT = "-DOCSTART-"
 """The first word of a line that only begins a document."""
 
+HEADER = (
+    {"word", "words", "token", "tokens", "text", "sentence"},
+    {"label", "labels", "tag", "tags"},
+)
+"""What the first and the last column are called in the header of a table."""
+
 
 def read_conll(path: str) -> Iterator[Row]:
     """Read sentences as rows of `words`, and of `labels` where there are two columns or more.
@@ -22,7 +28,7 @@ def read_conll(path: str) -> Iterator[Row]:
     Columns are divided by tabs, or by blanks where a line has no tab; all lines must have as many
     as the first. The place of a row is the line of its first word. Compressed files are read as
     everywhere. A sentence with uneven columns is yielded with its error, at the line of them.
-    Raises UserError for a missing or damaged file and for one without blank lines.
+    Raises UserError for a missing or damaged file, one without blank lines and one with a header.
     """
     with opened(path) as stream:
         yield from _sentences(Lines(path, stream, path.endswith(COMPRESSIONS)))
@@ -39,6 +45,8 @@ def _sentences(lines: Lines) -> Iterator[Row]:
                 yield wrong or lines.row(_fields(words), number=start)
             words, wrong = [], None
         elif columns[0] != DOCUMENT:
+            if not first:
+                _refuse_header(columns, lines.place())
             width, first = width or len(columns), first or lines.number
             start = start if words else lines.number
             if len(columns) != width and wrong is None:
@@ -52,6 +60,16 @@ def _sentences(lines: Lines) -> Iterator[Row]:
                 )
     if words:
         yield wrong or lines.row(_fields(words), number=start)
+
+
+def _refuse_header(columns: list[str], place: str) -> None:
+    """Raise UserError for the first line of a table, whose texts would be taken for words."""
+    names, labels = HEADER
+    if columns[0].lower() in names and columns[-1].lower() in labels:
+        raise UserError(
+            f"{place}: a header, {columns[0]!r} to {columns[-1]!r}; CoNLL columns have none: a word"
+            " a line, its label last, a blank line behind every sentence"
+        )
 
 
 def _columns(line: str) -> list[str]:

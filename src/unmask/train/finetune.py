@@ -111,7 +111,9 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
         )
         _tell_cut(cut, tuning, ranks)
         outcomes = []
-        for seed in range(options.seed, options.seed + options.seeds):
+        for number, seed in enumerate(range(options.seed, options.seed + options.seeds), 1):
+            if options.seeds > 1 and ranks.leads:
+                console.words().print(f"seed {seed}, {number} of {options.seeds}")
             own = folder if options.seeds == 1 else folder / f"seed-{seed}"
             outcomes.append(_one(own, replace(wanted, seed=seed), work, start, device, ranks))
         result = _together(kind.name, outcomes, folder)

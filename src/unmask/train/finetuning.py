@@ -135,8 +135,9 @@ class Finetuning(Session[Outcome]):
         )
         tokens = int(self.examples.sizes.sum())
         self.watcher.say(
-            f"{len(self.examples.units):,} sequences, {tokens:,} tokens, {tuning.epochs} times:"
-            f" {steps:,} steps of about {tokens / self.examples.epoch:,.0f} tokens"
+            f"{len(self.examples.units):,} sequences, {tokens:,} tokens, {tuning.epochs}"
+            f" epoch{'' if tuning.epochs == 1 else 's'}: {steps:,} steps of about"
+            f" {tokens / self.examples.epoch:,.0f} tokens"
         )
         seconds = cost.seconds(steps, tuning.epochs * tuning.keeping.evaluations)
         self.watcher.say(

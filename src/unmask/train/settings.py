@@ -79,7 +79,7 @@ def refuse_changes(old: Any, new: Any, folder: Path, free: Collection[str] = FRE
     """Raise UserError that names every setting that differs, but for those that are free to."""
     before, after = dict(_flat(old)), dict(_flat(new))
     changed = [
-        f"{key} is {before.get(key)!r} there and {after.get(key)!r} now"
+        _difference(key, before.get(key), after.get(key))
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key) and key not in free and not key.endswith(".path")
     ]
@@ -88,6 +88,13 @@ def refuse_changes(old: Any, new: Any, folder: Path, free: Collection[str] = FRE
             f"{folder} holds a run with other settings: {'; '.join(changed)}."
             " Give the same settings to go on with it, or another --out"
         )
+
+
+def _difference(key: str, before: Any, after: Any) -> str:
+    """Tell what differs; of a fingerprint, whose value says nothing to people, what it is of."""
+    if key.endswith("fingerprint") and None not in (before, after):
+        return f"{key.removesuffix('fingerprint').rstrip('._')} has other content now"
+    return f"{key} is {before!r} there and {after!r} now"
 
 
 def lengthen(
