@@ -13,7 +13,7 @@ import pytest
 
 from unmask import train_tokenizer
 from unmask.errors import UserError
-from unmask.text import train_tokenizer as module
+from unmask.text import sample as module
 from unmask.text.kinds.wordpiece import SPECIAL
 from unmask.text.tokenizer import Tokenizer
 
@@ -173,14 +173,14 @@ def test_endless_words_are_left_out(tmp_path: Path) -> None:
     ids=["ties", "at most a quarter", "seen once", "nothing else"],
 )
 def test_which_characters_are_listed(counts: dict[str, int], size: int, expected: str) -> None:
-    assert "".join(module._alphabet(Counter(counts), size)) == expected
+    assert "".join(module.alphabet(Counter(counts), size)) == expected
 
 
 def test_rare_characters_are_listed_while_they_are_few() -> None:
     common = {chr(0x61 + i): 1_000_000 for i in range(26)}
     rare = {chr(0x4E00 + i): 2 for i in range(2000)}
-    assert len(module._alphabet(Counter(common | rare), 30_000)) == 1000
-    assert len(module._alphabet(Counter(common | rare), 600)) == 26
+    assert len(module.alphabet(Counter(common | rare), 30_000)) == 1000
+    assert len(module.alphabet(Counter(common | rare), 600)) == 26
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "\x00\x01\u200b"])

@@ -66,12 +66,12 @@ class TokenizerOptions:
     """Files, folders, globs or URLs: .txt, .jsonl, .parquet, each also as .gz, .xz, .zst."""
     out: Path = field(kw_only=True)
     """Folder to write the tokenizer to."""
-    kind: Literal["wordpiece"] = field(default="wordpiece", kw_only=True)
-    """The algorithm."""
+    kind: Literal["wordpiece", "byte-bpe"] = field(default="wordpiece", kw_only=True)
+    """The algorithm: wordpiece for BERT and DistilBERT, byte-bpe for RoBERTa and GPT-2."""
     vocab_size: int = field(default=30_000, kw_only=True)
     """Entries of the vocabulary, special tokens included."""
     cased: bool = field(default=False, kw_only=True)
-    """Keep case and accents."""
+    """Keep case and accents, as byte-bpe always does."""
     errors: Literal["strict", "replace"] = field(default="strict", kw_only=True)
     """What to do with bytes that are not UTF-8: stop and say where, or replace them."""
     json: bool = field(default=False, kw_only=True)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +22,7 @@ import tokenizers
 from unmask.errors import UserError
 from unmask.registry import discover
 from unmask.text import template as templates
+from unmask.text.sample import Sample
 from unmask.text.template import ROLES, Frame, Laid, Template
 
 MASK = "[MASK]"
@@ -83,6 +84,8 @@ class Tokenizer(ABC):
     """The library's name of the algorithm."""
     usual: ClassVar[Spelling]
     """How its new vocabularies write their special tokens."""
+    smallest: ClassVar[int]
+    """Entries of the smallest vocabulary that can be trained."""
     joint: ClassVar[str] = ""
     """What has to stand before a word or sentence that is read alone but does not begin its text:
     a blank where the pieces tell whether there is one."""
@@ -102,11 +105,12 @@ class Tokenizer(ABC):
 
     def __init__(self, document: Mapping[str, Any], source: str = "tokenizer") -> None:
         self._document = {**document, "truncation": None, "padding": None}
+        self._added: list[dict[str, Any]] = list(document.get("added_tokens") or [])
+        self._extra = [token for token in self._added if token["content"] not in SPELLED]
         try:
-            build(self._document)
+            self._library = build({**self._document, "added_tokens": self._extra})
         except Exception as error:  # the library raises nothing more particular
             raise UserError(f"{source}: damaged ({error}). Copy the file anew.") from error
-        self._added: list[dict[str, Any]] = list(document.get("added_tokens") or [])
         added = {token["content"]: token["id"] for token in self._added}
         vocabulary = self._numbered() | added
         spelling = _spelled(vocabulary, self.usual, source)
@@ -114,6 +118,7 @@ class Tokenizer(ABC):
         self.ids = {role: vocabulary[token] for role, token in self._tokens.items()}
         self.pad, self.unk, self.cls, self.sep, self.mask = map(self.ids.get, ROLES)
         self._use(spelling.template)
+        self._document.setdefault("post_processor", self._processor())
         self.vocab_size = max(vocabulary.values()) + 1
         self._pieces = [self._tokens["unk"]] * self.vocab_size
         for piece, token_id in vocabulary.items():
@@ -121,8 +126,6 @@ class Tokenizer(ABC):
         named = {token["id"] for token in self._added if token["special"]}
         self.special = np.array(sorted(named.union(self.ids.values())), dtype=np.int64)
         self.continues = np.array([self._continues(piece) for piece in self._pieces])
-        self._extra = [token for token in self._added if token["content"] not in SPELLED]
-        self._library = build({**self._document, "added_tokens": self._extra})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._document, self.template)
@@ -154,6 +157,11 @@ class Tokenizer(ABC):
     def published(cls, folder: Path) -> "Tokenizer | None":
         """Read the files of this kind as its authors published them; None when they are absent."""
 
+    @classmethod
+    @abstractmethod
+    def train(cls, sample: Sample, size: int, cased: bool) -> "Tokenizer":
+        """Make a new vocabulary of at most `size` entries, with or without case and accents."""
+
     def save(self, folder: str | Path) -> None:
         """Write `tokenizer.json`, `tokenizer_config.json` and what else the kind has.
 
@@ -174,9 +182,11 @@ class Tokenizer(ABC):
     def files(self) -> dict[str, str]:
         """Write the content of each file that is saved, by its name."""
         end = self._tokens["sep"]
+        segments = ["token_type_ids"] * any(frame.runs for frame in self.frames)
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",  # which reads tokenizer.json as it is
             "model_max_length": 512,
+            "model_input_names": ["input_ids", *segments, "attention_mask"],
             "clean_up_tokenization_spaces": False,
             "bos_token": self._tokens.get("cls", end),
             "eos_token": end,
@@ -203,8 +213,7 @@ class Tokenizer(ABC):
             return self
         other = copy(self)
         other._use(template)
-        processor = template.processor(self._tokens, self.ids)
-        other._document = {**self._document, "post_processor": processor}
+        other._document = {**self._document, "post_processor": other._processor()}
         return other
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -250,6 +259,10 @@ class Tokenizer(ABC):
         encoding = self._library.encode(text, add_special_tokens=False)
         return Encoded(encoding.ids, encoding.tokens, _trimmed(text, encoding.offsets))
 
+    def _processor(self) -> dict[str, Any]:
+        """Write the template as a `tokenizer.json` does."""
+        return self.template.processor(self._tokens, self.ids)
+
     def _use(self, template: Template) -> None:
         self.template = template
         self.frames = template.frame(1, self.ids), template.frame(2, self.ids)
@@ -269,10 +282,27 @@ def build(document: Mapping[str, Any]) -> tokenizers.Tokenizer:
     return tokenizers.Tokenizer.from_str(json.dumps(document))
 
 
-def describe_special(token: str, token_id: int) -> dict[str, Any]:
-    """Make the entry of a special token among the `added_tokens`."""
-    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": token_id, "content": token, **plain, "special": True}
+def special(
+    tokens: Iterable[str], ids: Mapping[str, int], greedy: str | None = None
+) -> list[dict[str, Any]]:
+    """Make the `added_tokens` for those of some special tokens that a vocabulary has.
+
+    greedy: the one that swallows blanks before it, as a mask does where pieces begin with them.
+    """
+    found = [
+        {
+            "id": ids[token],
+            "content": token,
+            "single_word": False,
+            "lstrip": token == greedy,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for token in tokens
+        if token in ids
+    ]
+    return sorted(found, key=lambda token: token["id"])
 
 
 def read_text(path: Path) -> str:

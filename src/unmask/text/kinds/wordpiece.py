@@ -18,15 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from tokenizers import trainers
 
 from unmask.errors import UserError
+from unmask.text.sample import LONGEST_WORD, SEEN, Sample, alphabet
 from unmask.text.template import BERT
 from unmask.text.tokenizer import (
     SPELLINGS,
     Tokenizer,
-    describe_special,
+    build,
     read_json,
     read_text,
+    special,
 )
 
 SPECIAL = tuple(SPELLINGS["bert"].tokens.values())
@@ -34,9 +37,6 @@ SPECIAL = tuple(SPELLINGS["bert"].tokens.values())
 
 CONTINUES = "##"
 """What a piece that continues a word begins with."""
-
-LONGEST_WORD = 100
-"""Characters of the longest word that is cut into pieces; a longer one becomes [UNK]."""
 
 REMEMBERED = 200_000
 """Words whose ids are remembered, some tens of megabytes of them."""
@@ -54,6 +54,7 @@ class WordPiece(Tokenizer):
     name = "wordpiece"
     model = "WordPiece"
     usual = SPELLINGS["bert"]
+    smallest = 100
 
     def __init__(self, document: Mapping[str, Any], source: str = "tokenizer") -> None:
         _check(document, source)
@@ -77,8 +78,34 @@ class WordPiece(Tokenizer):
         cased = _has_capitals(pieces) if lower is None else not lower
         return cls(describe(pieces, cased=cased), str(plain))
 
+    @classmethod
+    def train(cls, sample: Sample, size: int, cased: bool) -> "WordPiece":
+        """Make a new vocabulary of at most `size` entries, with or without case and accents.
+
+        Behind the special tokens come the characters of the text, as they begin a word and as they
+        continue one, then the pieces in the order in which they were merged.
+        """
+        library = build({**describe(SPECIAL, cased=cased), "added_tokens": []})
+        listed = alphabet(sample.characters(library.normalizer.normalize_str), size)
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=size,
+            min_frequency=SEEN,
+            special_tokens=[*SPECIAL, *listed, *(CONTINUES + character for character in listed)],
+            initial_alphabet=listed,
+            limit_alphabet=len(listed),
+            continuing_subword_prefix=CONTINUES,
+            show_progress=False,
+        )
+        library.train_from_iterator(sample.batches("Counting words"), trainer)
+        ids = library.get_vocab(with_added_tokens=False)
+        return cls(describe(sorted(ids, key=ids.__getitem__), cased=cased))
+
     def files(self) -> dict[str, str]:
         """Write the content of each file that is saved: `vocab.txt`, too."""
+        files = super().files()
+        files["vocab.txt"] = "".join(f"{piece}\n" for piece in self._pieces)
+        if self.template != BERT:
+            return files
         normalizer = self._document["normalizer"]
         config = {
             "tokenizer_class": "BertTokenizer",
@@ -88,11 +115,7 @@ class WordPiece(Tokenizer):
             "model_max_length": 512,
             **{f"{role}_token": token for role, token in self._tokens.items()},
         }
-        return {
-            **super().files(),
-            "tokenizer_config.json": json.dumps(config, indent=2) + "\n",
-            "vocab.txt": "".join(f"{piece}\n" for piece in self._pieces),
-        }
+        return {**files, "tokenizer_config.json": json.dumps(config, indent=2) + "\n"}
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Give the ids of each text, fast: no special tokens, and a literal `[MASK]` is text."""
@@ -131,14 +154,13 @@ class _Words(dict[str, list[int]]):
 def describe(pieces: Sequence[str], *, cased: bool) -> dict[str, Any]:
     """Make the content of a `tokenizer.json` for a vocabulary in the order of its ids."""
     ids = {piece: i for i, piece in enumerate(pieces)}
-    added = [describe_special(token, ids[token]) for token in SPECIAL if token in ids]
     roles = SPELLINGS["bert"].tokens
     known = {role: ids[token] for role, token in roles.items() if token in ids}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": sorted(added, key=lambda token: token["id"]),
+        "added_tokens": special(SPECIAL, ids),
         "normalizer": {
             "type": "BertNormalizer",
             "clean_text": True,
