@@ -157,6 +157,14 @@ def test_changed_settings_and_changed_data_are_refused_by_name(files, tmp_path):
         run(files | {"train": other}, tmp_path / "run", epochs=1)
 
 
+def test_a_run_of_another_kind_is_not_gone_on_with(files, tmp_path):
+    (tmp_path / "config.toml").write_text('stores = []\nheldout = "0.1"\nseed = 0\n')
+    with pytest.raises(
+        UserError, match=r"run of another kind: .* has heldout, stores; give another"
+    ):
+        run(files, tmp_path)
+
+
 def test_several_seeds_give_mean_and_deviation(files, tmp_path, capsys):
     result = run(files, tmp_path / "run", seeds=3, epochs=1)
     each = [run(files, tmp_path / f"{seed}", seed=seed, epochs=1).metrics for seed in range(3)]

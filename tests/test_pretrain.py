@@ -146,7 +146,7 @@ def test_other_settings_are_refused_by_name(finished, store):
 def test_other_text_is_refused(finished, tmp_path):
     out, _ = finished
     other = runs.make_store(tmp_path / "store", seed=9)
-    with pytest.raises(UserError, match=r"stores\.0\.fingerprint"):
+    with pytest.raises(UserError, match=r"settings: stores\.0 has other content now"):
         pretrain(other, out, probe=["The quick [MASK] jumped."])
 
 

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from unmask import config
 from unmask.errors import UserError
@@ -65,6 +65,11 @@ def read(cls: type[Kept], folder: Path) -> Kept | None:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: damaged ({error}); give another --out") from error
+    if strange := table.keys() - get_type_hints(cls).keys():
+        raise UserError(
+            f"{folder} holds a run of another kind: its config.toml has"
+            f" {', '.join(sorted(strange))}; give another --out"
+        )
     return config.load(cls, [(str(path), table)])
 
 
