@@ -47,3 +47,18 @@ def finished(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.txt").write_text(as_txt(DOCUMENTS))
     prepare([str(folder / "text.txt")], tokenizer=tokenizer, out=folder / "store")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the properties named `conformance`: a line each, whichever process it comes from."""
+    lines = sorted(
+        str(text)
+        for kind in ("passed", "failed")
+        for report in terminalreporter.stats.get(kind, [])
+        for name, text in report.user_properties
+        if name == "conformance"
+    )
+    if lines:
+        terminalreporter.section("conformance with transformers")
+        for line in lines:
+            terminalreporter.write_line(line)

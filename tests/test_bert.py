@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from unmask.errors import UserError
-from unmask.families.bert import ACTIVATIONS, FAMILY
+from unmask.families.bert import FAMILY
+from unmask.model.settings import ACTIVATIONS
 from unmask.model.spec import Spec
 
 CONFIG: dict[str, Any] = {
@@ -61,16 +62,10 @@ def test_defaults_of_the_original_may_stand_in_the_config() -> None:
     assert FAMILY.spec({**CONFIG, **plain}) == SPEC
 
 
-@pytest.mark.parametrize("head", FAMILY.heads)
-def test_every_tensor_has_a_name_of_its_own(head: str) -> None:
-    names = FAMILY.network(SPEC, head, 3).state_dict()
-    theirs = [FAMILY.names.theirs(name) for name in names]
-    assert len(set(theirs)) == len(names)
-    assert [FAMILY.names.ours(name) for name in theirs] == list(names)
-
-
 def test_old_names_of_norms_are_known() -> None:
-    ours = "encoder.blocks.1.feed_forward_norm"
-    assert FAMILY.names.ours("bert.encoder.layer.1.output.LayerNorm.gamma") == f"{ours}.weight"
-    assert FAMILY.names.ours("bert.encoder.layer.1.output.LayerNorm.beta") == f"{ours}.bias"
-    assert FAMILY.names.ours("bert.encoder.layer.1.output.Norm.beta") is None
+    names = FAMILY.names(SPEC)
+    norm = "bert.encoder.layer.1.output.LayerNorm"
+    assert names.known(f"{norm}.gamma") == names.known(f"{norm}.weight") == f"{norm}.weight"
+    assert names.known(f"{norm}.beta") == f"{norm}.bias"
+    assert names.known("bert.encoder.layer.1.output.Norm.beta") is None
+    assert names.known(norm.replace("1", "2") + ".beta") is None, "there are two layers"

@@ -140,9 +140,8 @@ def their_loss(model: Pretrained, ours: Labelled) -> float:
     """Compute transformers' loss of two sentences of the same length."""
     config = transformers.BertConfig(**model.family.config(model.spec), num_labels=len(LABELS))
     theirs = transformers.BertForTokenClassification(config).eval()
-    names = model.family.names
-    state = {names.theirs(n): tensor for n, tensor in model.network.state_dict().items()}
-    theirs.load_state_dict(state)
+    names = model.family.names(model.spec)
+    theirs.load_state_dict(names.theirs(model.network.state_dict()))
     assert ours.labels is not None
     labels = torch.full_like(ours.tokens.ids, -100)
     labels[ours.rows] = ours.labels

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from unmask.data.packing import Packed
 from unmask.data.windows import Reading, Window
 from unmask.model.cross_entropy import Part
-from unmask.model.heads import Head
+from unmask.model.heads import Brick, Head
 from unmask.model.names import Names
 from unmask.model.network import Network
 from unmask.model.spec import Spec
 from unmask.model.transformer import Transformer
 from unmask.text.columns import Columns
 from unmask.text.rows import Row
+from unmask.text.template import Template
 from unmask.text.tokenizer import Tokenizer
 from unmask.tokens import Tokens
 
@@ -77,17 +78,23 @@ class Objective(Learnable[Batch], Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class HeadSpec:
     """One kind of checkpoint of a family: the encoder with a certain head."""
 
     architecture: str
     """The class that `transformers` opens it with."""
-    build: Callable[[Spec, nn.Embedding, int], Head]
-    """Makes the head; a tied decoder gets the embedding of the pieces, a classifier the number of
-    labels."""
+    bricks: Mapping[str, Brick]
+    """What the head is made of, by the names that `Head` has for them."""
     prefixed: bool = True
     """Whether the encoder's tensors are named with the family's prefix."""
+
+    def build(self, spec: Spec, pieces: nn.Embedding, labels: int) -> Head:
+        """Make the head; labels: how many a classifier tells apart."""
+        bricks: dict[str, Any] = {
+            name: brick(spec, pieces, labels) for name, brick in self.bricks.items()
+        }
+        return Head(**bricks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,14 +107,17 @@ class Family:
     """From a config.json to our structure; raises UserError for what is not supported."""
     config: Callable[[Spec], dict[str, Any]]
     """From our structure to a config.json."""
-    names: Names
-    """Of the tensors, with the prefix."""
+    names: Callable[[Spec], Names]
+    """Of the tensors of a structure, with the prefix."""
     prefix: str
     """What the encoder's tensors begin with where it is part of a larger model."""
     copies: tuple[str, ...]
-    """Tensors that a checkpoint may hold beside, because they follow from others."""
+    """Tensors that a checkpoint may hold beside, because they follow from others, named without the
+    prefix; `*` stands for anything."""
     heads: Mapping[str, HeadSpec]
     """By name, the largest first: a checkpoint is read as the first that it has all tensors of."""
+    template: Template
+    """How its sequences are laid out."""
 
     def network(self, spec: Spec, head: str, labels: int = 0) -> Network:
         """Build an encoder with a head; its weights are not those of any training yet.

@@ -1,29 +1,31 @@
 """Every family equals transformers' model of its name, in both directions, tensor by tensor."""
 
-from dataclasses import replace
-from itertools import product
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
-from torch import Tensor, nn
 
+from parity import (
+    LENGTHS,
+    STRUCTURES,
+    TOLERANCE,
+    batch,
+    copied,
+    difference,
+    ours,
+    own,
+    peer,
+    strengthen,
+)
 from unmask.contracts import Family
-from unmask.exchange.huggingface import Pretrained, read, write
-from unmask.model.spec import Spec
+from unmask.exchange.huggingface import read, write
 from unmask.registry import discover
 from unmask.tokens import Layout, Tokens
 
 FAMILIES: dict[str, Family] = discover("unmask.families", "FAMILY")
-SPEC = Spec(width=16, heads=2, inner=24, layers=2, pieces=40, positions=12, segments=2)
-TOLERANCE = 1e-5
-LENGTHS = [5, 12, 1, 7, 7, 7]
-LABELS = {
-    "text-classification": ("one", "two", "three"),
-    "token-classification": ("O", "B-one", "I-one", "two"),
-}
-"""Of the heads that have some."""
+EVERY = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
 
 @pytest.fixture(autouse=True)
@@ -32,154 +34,163 @@ def _quiet() -> None:
     transformers.logging.set_verbosity_error()
 
 
-def strengthen(module: nn.Module) -> None:
-    """Draw weights from N(0, 0.3): strong enough that any mistake shows."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            middle = float(name.lower().endswith("norm.weight"))  # or the signal fades away
-            parameter.copy_(middle + torch.randn(parameter.shape, generator=generator) * 0.3)
+def test_every_family_has_structures_to_compare() -> None:
+    assert set(STRUCTURES) == set(FAMILIES)
 
 
-def tokens() -> Tokens:
-    generator = torch.Generator().manual_seed(1)
-    ids = torch.randint(SPEC.pieces, (sum(LENGTHS),), generator=generator)
-    segments = torch.randint(SPEC.segments, ids.shape, generator=generator)
-    return Tokens(ids, Layout.of(LENGTHS), segments)
+def cases(family: Family) -> list[tuple[str, str]]:
+    """Name structures and heads: all heads of the first structure, the largest of the others."""
+    first, *others = STRUCTURES[family.name]
+    return [(first, head) for head in family.heads] + [
+        (o, next(iter(family.heads))) for o in others
+    ]
 
 
-@torch.no_grad()
-def ours(pretrained: Pretrained, batch: Tokens) -> dict[str, Tensor]:
-    """Give all that a model computes, packed."""
-    head, hidden = pretrained.network.head, pretrained.network(batch)
-    found = {"hidden": hidden}
-    if head.masked is not None:
-        found["masked"] = head.masked(hidden)
-    if head.pooler is not None:
-        found["pooled"] = head.pooler(hidden, batch.layout.first)
-    if head.pair is not None:
-        found["pair"] = head.pair(found["pooled"])
-    if head.classifier is not None:
-        every = torch.arange(len(batch.ids))
-        found["labels"] = head.classify(
-            hidden, every if head.pooler is None else batch.layout.first
-        )
-    if head.span is not None:
-        found["first"], found["last"] = head.spans(hidden).T
-    return found
-
-
-@torch.no_grad()
-def theirs(model: transformers.PreTrainedModel, batch: Tokens) -> dict[str, Tensor]:
-    """Give all that a model of transformers computes, padded, under the names of ours."""
-    layout = batch.layout
-    inside = torch.arange(layout.max_seqlen) < torch.tensor(layout.lengths)[:, None]  # (B, L)
-    ids, segments = torch.zeros(2, *inside.shape, dtype=torch.int64)
-    ids[inside], segments[inside] = batch.ids, batch.segments
-    inputs = {"input_ids": ids, "token_type_ids": segments, "attention_mask": inside.long()}
-    kind, inner = type(model).__name__, model.base_model(**inputs)
-    if kind.endswith("MultipleChoice"):  # of one choice each
-        inputs = {name: tensor[:, None] for name, tensor in inputs.items()}
-    out = model(**inputs)
-    found = {"hidden": inner.last_hidden_state[inside], "pooled": inner.pooler_output}
-    logits = out.get("prediction_logits", out.get("logits"))
-    if logits is not None:
-        by_token = logits.dim() == 3
-        name = "masked" if logits.shape[-1] == SPEC.pieces else "labels"
-        found[name] = logits[inside] if by_token else logits
-    found["pair"] = out.get("seq_relationship_logits")
-    if "start_logits" in out:
-        found["first"], found["last"] = out.start_logits[inside], out.end_logits[inside]
-    return {name: tensor for name, tensor in found.items() if tensor is not None}
-
-
-def difference(pretrained: Pretrained, model: transformers.PreTrainedModel) -> float:
-    """Give the largest difference of any output that both have."""
-    batch = tokens()
-    mine, other = ours(pretrained, batch), theirs(model, batch)
-    return max(float((mine[name] - other[name]).abs().max()) for name in mine)
-
-
-def peer(family: Family, head: str, spec: Spec) -> transformers.PreTrainedModel:
-    """Make transformers' model of a structure, with strong weights."""
-    settings = {k: v for k, v in family.config(spec).items() if k != "model_type"}
-    if head in LABELS:
-        settings["num_labels"] = len(LABELS[head])
-    config = transformers.AutoConfig.for_model(family.name, **settings)
-    model = getattr(transformers, family.heads[head].architecture)(config).eval()
-    strengthen(model)
-    return model
-
-
-def own(family: Family, head: str, spec: Spec) -> Pretrained:
-    """Make our model of a structure, with strong weights."""
-    labels = LABELS.get(head, ())
-    network = family.network(spec, head, len(labels)).eval()
-    strengthen(network)
-    return Pretrained(
-        family=family, spec=spec, network=network, head=head, tokenizer=None, labels=labels
-    )
-
-
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@EVERY
 def test_equals_transformers_in_both_directions(
-    family: Family, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    family: Family, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     found: dict[str, float] = {}
-    for head, activation in product(family.heads, ("gelu", "gelu_tanh", "relu")):
-        spec = replace(SPEC, activation=activation)
-        made = tmp_path / f"{head}-{activation}"
+    for name, head in cases(family):
+        spec, made = STRUCTURES[family.name][name], tmp_path / f"{name}-{head}"
         model = peer(family, head, spec)
         model.save_pretrained(made / "theirs")
-        found[f"{head} {activation} read"] = difference(read(made / "theirs", head), model)
+        found[f"{name} {head} read"] = difference(read(made / "theirs", head), model)
         pretrained = own(family, head, spec)
         write(pretrained, made / "ours")
         opened = type(model).from_pretrained(made / "ours").eval()
-        found[f"{head} {activation} written"] = difference(pretrained, opened)
-    with capsys.disabled():
-        print(
-            f"\n{family.name}: {', '.join(family.heads)} x 3 activations, read and written,"
-            f" largest difference {max(found.values()):.1e}"
-        )
+        found[f"{name} {head} written"] = difference(pretrained, opened)
+    record_property(
+        "conformance",
+        f"{family.name}: heads {', '.join(family.heads)}; structures"
+        f" {', '.join(STRUCTURES[family.name])}; read and written, {len(found)} models,"
+        f" largest difference {max(found.values()):.1e}",
+    )
     assert {case: size for case, size in found.items() if not size < TOLERANCE} == {}
 
 
 TENSORS = [
-    pytest.param(family, head, name, id=f"{family.name}-{head}-{name}")
+    pytest.param(family, structure, head, name, id=f"{family.name}-{structure}-{head}-{name}")
     for family in FAMILIES.values()
-    for number, head in enumerate(family.heads)
-    for name in own(family, head, SPEC).network.state_dict()
-    if number == 0 or name.startswith("head.")
+    for number, (structure, head) in enumerate(cases(family))
+    for name in own(family, head, STRUCTURES[family.name][structure]).network.state_dict()
+    if number == 0 or (name.startswith("head.") and number < len(family.heads))
 ]
 
 
-@pytest.mark.parametrize(("family", "head", "name"), TENSORS)
-def test_a_mutated_tensor_is_seen(family: Family, head: str, name: str) -> None:
-    model, pretrained = peer(family, head, SPEC), own(family, head, SPEC)
-    weights = model.state_dict()
-    prefix = "" if family.heads[head].prefixed else family.prefix
-    names = {
-        n: family.names.theirs(n).removeprefix(prefix) for n in pretrained.network.state_dict()
-    }
-    pretrained.network.load_state_dict({ours: weights[n] for ours, n in names.items()})
+@pytest.mark.parametrize(("family", "structure", "head", "name"), TENSORS)
+def test_a_mutated_tensor_is_seen(family: Family, structure: str, head: str, name: str) -> None:
+    spec = STRUCTURES[family.name][structure]
+    model, pretrained = peer(family, head, spec), own(family, head, spec)
+    copied(pretrained, model)
     assert difference(pretrained, model) < TOLERANCE
-    tensor = pretrained.network.get_parameter(name)
-    with torch.no_grad():
-        tensor += torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2)) * 0.1
+    tensor = pretrained.network.state_dict()[name]
+    before = tensor.clone()
+    tensor += torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2)) * 0.1
     if name.endswith("attention.key.bias"):
         # It adds the same to all logits of a query: no output can show it, only the tensor itself.
         assert difference(pretrained, model) < TOLERANCE
-        assert not torch.equal(tensor, weights[names[name]])
+        assert not torch.equal(tensor, before)
     else:
         assert difference(pretrained, model) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@EVERY
 def test_every_tensor_goes_through_files_unchanged(family: Family, tmp_path: Path) -> None:
-    head = next(iter(family.heads))
-    model = peer(family, head, SPEC)
-    model.save_pretrained(tmp_path / "theirs")
-    write(read(tmp_path / "theirs"), tmp_path / "ours")
-    opened = type(model).from_pretrained(tmp_path / "ours").state_dict()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(opened[name], tensor), name
+    for name, spec in STRUCTURES[family.name].items():
+        model = peer(family, next(iter(family.heads)), spec)
+        model.save_pretrained(tmp_path / name / "theirs")
+        write(read(tmp_path / name / "theirs"), tmp_path / name / "ours")
+        opened = type(model).from_pretrained(tmp_path / name / "ours").state_dict()
+        for tensor_name, tensor in model.state_dict().items():
+            assert torch.equal(opened[tensor_name], tensor), tensor_name
+
+
+@EVERY
+def test_what_is_written_is_read(family: Family, tmp_path: Path) -> None:
+    for head in family.heads:
+        made = own(family, head, next(iter(STRUCTURES[family.name].values())))
+        write(made, tmp_path / head)
+        found = read(tmp_path / head)
+        assert (found.head, found.spec, found.labels) == (head, made.spec, made.labels)
+        state = found.network.state_dict()
+        for name, tensor in made.network.state_dict().items():
+            assert torch.equal(state[name], tensor), name
+            assert state[name].is_contiguous(), name
+
+
+@EVERY
+def test_a_config_and_a_structure_say_the_same(family: Family) -> None:
+    for spec in STRUCTURES[family.name].values():
+        config = family.config(spec)
+        assert config["model_type"] == family.name
+        assert family.spec(config) == spec
+        # Nothing that transformers adds is refused.
+        kind = transformers.AutoConfig.for_model(
+            **{k: v for k, v in config.items() if k != "architectures"}
+        )
+        assert family.spec(kind.to_dict()) == spec
+
+
+@EVERY
+@torch.no_grad()
+def test_packed_equals_alone(family: Family) -> None:
+    for spec in STRUCTURES[family.name].values():
+        made = own(family, next(iter(family.heads)), spec)
+        tokens = batch(spec)
+        packed = ours(made, tokens)["hidden"].split(LENGTHS)
+        for n, start in enumerate(tokens.layout.first.tolist()):
+            span = slice(start, start + LENGTHS[n])
+            alone = Tokens(
+                tokens.ids[span],
+                Layout.of(LENGTHS[n : n + 1]),
+                None if tokens.segments is None else tokens.segments[span],
+            )
+            assert torch.allclose(ours(made, alone)["hidden"], packed[n], atol=TOLERANCE)
+        moved = ours(made, Tokens(tokens.ids, Layout.of(LENGTHS[::-1]), tokens.segments))
+        assert not torch.allclose(moved["hidden"], torch.cat(packed), atol=1e-2)
+
+
+@EVERY
+def test_a_training_step_with_dropout_reaches_every_tensor(family: Family) -> None:
+    for name, spec in STRUCTURES[family.name].items():
+        network = family.network(spec, next(iter(family.heads)))
+        strengthen(network)
+        network.set_dropout(0.2)
+        network.train()
+        tokens = batch(spec)
+        optimizer = torch.optim.SGD(network.parameters(), 1e-3)
+        losses = []
+        for seed in (0, 0, 1):
+            torch.manual_seed(seed)
+            scores = network.head.masked(network(tokens))
+            loss = torch.nn.functional.cross_entropy(scores, tokens.ids)
+            losses.append(loss.item())
+            network.zero_grad()
+            loss.backward()
+        assert losses[0] == losses[1] != losses[2], name
+        still = {n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()}
+        assert {n for n in still if n.startswith("encoder.")} == set(), name
+        optimizer.step()
+        network.eval()
+        with torch.no_grad():
+            assert not torch.equal(network.head.masked(network(tokens)), scores)
+
+
+@EVERY
+def test_random_weights_follow_the_seed(family: Family) -> None:
+    spec = next(iter(STRUCTURES[family.name].values()))
+    states = []
+    for seed in (1, 1, 2):
+        network = family.network(spec, next(iter(family.heads)))
+        network.initialise(torch.Generator().manual_seed(seed))
+        states.append(network.state_dict())
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+        if name.endswith("norm.weight"):
+            assert (tensor == 1).all(), name
+        elif name.endswith("bias"):
+            assert not tensor.any(), name
+        else:
+            assert not torch.equal(tensor, states[2][name]), name
+            assert 0.01 < float(tensor.std()) < 0.03, name

@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from unmask.contracts import Family
 from unmask.errors import UserError
+from unmask.model.names import Names
 from unmask.model.network import Network
 from unmask.model.spec import Spec
 from unmask.registry import discover
@@ -34,6 +36,8 @@ from unmask.text.tokenizer import Tokenizer
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 OLD_WEIGHTS = "pytorch_model.bin"
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+"""Files of which a folder with a tokenizer has at least one."""
 _OF_A_TASK = (
     "id2label",
     "label2id",
@@ -85,7 +89,8 @@ class Pretrained:
         }
         wanted = network.state_dict()
         network.load_state_dict({name: known.get(name, tensor) for name, tensor in wanted.items()})
-        drawn = [self.family.names.theirs(name) for name in wanted if name not in known]
+        names = self.family.names(self.spec)
+        drawn = list(names.theirs({n: t for n, t in wanted.items() if n not in known}))
         kept = {name: value for name, value in self.config.items() if name not in _OF_A_TASK}
         adapted = replace(
             self, network=network, head=head, labels=labels, config={**kept, **config}
@@ -107,27 +112,28 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
         _check_head(family, head)
     with _named(folder / "config.json"):
         spec, labels = family.spec(config), _labels(config)
-    found = _ours(_tensors(folder), family)
+    names = family.names(spec)
+    found = _present(_tensors(folder), family, names)
     heads = {name: _shapes(family, spec, name, len(labels)) for name in family.heads}
     if head is None:
         architectures = config.get("architectures") or []
         named = [name for name, kind in family.heads.items() if kind.architecture in architectures]
         head = _head(heads, found, named)
     with _named(folder):
-        _check(heads[head], set().union(*heads.values()), found, family)
+        _check(heads[head], set().union(*heads.values()), found)
     with torch.device("meta"):
         network = family.network(spec, head, len(labels))
-    network.load_state_dict({name: found[name].float() for name in heads[head]}, assign=True)
+    tensors = names.ours({name: found[name].float() for name in heads[head]})
+    network.load_state_dict(tensors, assign=True)
     classifier = network.head.classifier
     # A classifier of choices has one score, which has no name.
     told = classifier is not None and classifier.out_features == len(labels)
-    has_tokenizer = any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt"))
     return Pretrained(
         family=family,
         spec=spec,
         network=network.eval(),
         head=head,
-        tokenizer=Tokenizer.load(folder) if has_tokenizer else None,
+        tokenizer=_tokenizer(folder, family),
         labels=labels if told else (),
         config=config,
     )
@@ -150,12 +156,14 @@ def write(pretrained: Pretrained, folder: str | Path) -> None:
         config["id2label"] = {str(i): label for i, label in enumerate(pretrained.labels)}
         config["label2id"] = {label: i for i, label in enumerate(pretrained.labels)}
     assert family.spec(config) == pretrained.spec, "the kept settings contradict the structure"
-    tensors = {}
-    for name, tensor in pretrained.network.state_dict().items():
-        theirs = family.names.theirs(name)
-        if not head.prefixed:
-            theirs = theirs.removeprefix(family.prefix)
-        tensors[theirs] = tensor.detach().to("cpu", torch.float32).contiguous()
+    state = pretrained.network.state_dict()
+    named = family.names(pretrained.spec).theirs(
+        {name: tensor.detach().to("cpu", torch.float32) for name, tensor in state.items()}
+    )
+    tensors = {
+        name if head.prefixed else name.removeprefix(family.prefix): tensor.contiguous()
+        for name, tensor in named.items()
+    }
     with _whole(folder / WEIGHTS) as part:
         save_file(tensors, part, metadata={"format": "pt"})
     with _whole(folder / "README.md") as part:
@@ -174,7 +182,9 @@ def locate(source: str | Path) -> Path:
     try:
         found = Path(
             snapshot_download(
-                source, allow_patterns=["*.json", "*.txt", "*.safetensors"], ignore_patterns=["*/*"]
+                source,
+                allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"],
+                ignore_patterns=["*/*"],
             )
         )
         if not any(found.glob("*.safetensors")):
@@ -209,6 +219,15 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
             f"{folder / 'config.json'}: model_type is {kind!r}; there are {', '.join(families)}"
         )
     return families[kind]
+
+
+def _tokenizer(folder: Path, family: Family) -> Tokenizer | None:
+    """Read the tokenizer of a folder, if there is one, to lay sequences out as the family does."""
+    if not any(found for name in VOCABULARIES for found in folder.glob(name)):
+        return None
+    tokenizer = Tokenizer.load(folder)
+    with _named(folder):
+        return tokenizer.with_template(family.template)
 
 
 def _check_head(family: Family, head: str) -> None:
@@ -255,21 +274,22 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _ours(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
-    """Name a checkpoint's tensors as ours, where we have a name, and leave out copies of others."""
+def _present(tensors: Mapping[str, Tensor], family: Family, names: Names) -> dict[str, Tensor]:
+    """Name a checkpoint's tensors as it would today, without copies of others."""
     found = {}
     for name, tensor in tensors.items():
-        ours = family.names.ours(name) or family.names.ours(family.prefix + name)
-        if name.removeprefix(family.prefix) not in family.copies:
-            found[ours or name] = tensor
+        bare = name.removeprefix(family.prefix)
+        if not any(fnmatchcase(bare, copy) for copy in family.copies):
+            found[names.known(name) or names.known(family.prefix + name) or name] = tensor
     return found
 
 
 def _shapes(family: Family, spec: Spec, head: str, labels: int) -> dict[str, tuple[int, ...]]:
-    """Give the shape of every tensor of a network."""
+    """Give the shape of every tensor of a checkpoint."""
     with torch.device("meta"):
         network = family.network(spec, head, labels)
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    theirs = family.names(spec).theirs(network.state_dict())
+    return {name: tuple(tensor.shape) for name, tensor in theirs.items()}
 
 
 def _head(
@@ -285,20 +305,16 @@ def _head(
 
 
 def _check(
-    wanted: Mapping[str, tuple[int, ...]],
-    known: Container[str],
-    found: Mapping[str, Tensor],
-    family: Family,
+    wanted: Mapping[str, tuple[int, ...]], known: Container[str], found: Mapping[str, Tensor]
 ) -> None:
     """Compare the tensors of a checkpoint with those that are wanted, and those that are known."""
-    theirs = family.names.theirs
     complaints = {
-        "missing": [f"{theirs(n)} {shape}" for n, shape in wanted.items() if n not in found],
-        "unexpected": [f"{theirs(n)} {tuple(t.shape)}" for n, t in found.items() if n not in known],
+        "missing": [f"{name} {shape}" for name, shape in wanted.items() if name not in found],
+        "unexpected": [f"{n} {tuple(t.shape)}" for n, t in found.items() if n not in known],
         "misshapen": [
-            f"{theirs(n)} {tuple(found[n].shape)} instead of {shape}"
-            for n, shape in wanted.items()
-            if n in found and found[n].shape != shape
+            f"{name} {tuple(found[name].shape)} instead of {shape}"
+            for name, shape in wanted.items()
+            if name in found and found[name].shape != shape
         ],
     }
     if any(complaints.values()):

@@ -11,24 +11,26 @@ from unmask.tokens import Tokens
 
 
 class Embeddings(nn.Module):
-    """Three tables, summed and normed."""
+    """The tables that a structure has, summed and normed."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        self.piece = nn.Embedding(spec.pieces, spec.width)
-        self.position = nn.Embedding(spec.positions, spec.width)
-        self.segment = nn.Embedding(spec.segments, spec.width)
-        self.norm = nn.LayerNorm(spec.width, spec.eps)
+        rows, width = spec.position_start + spec.positions, spec.width
+        self.start = spec.position_start
+        self.piece = nn.Embedding(spec.pieces, width)
+        self.position = nn.Embedding(rows, width)
+        self.segment = nn.Embedding(spec.segments, width) if spec.segments else None
+        self.norm = nn.LayerNorm(width, spec.eps)
         self.dropout = Dropout(0.0)
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Look up T tokens: -> (T, W)."""
-        longest, limit = tokens.layout.max_seqlen, len(self.position.weight)
+        longest, limit = tokens.layout.max_seqlen, len(self.position.weight) - self.start
         assert longest <= limit, f"a sequence of {longest} tokens; there are {limit} positions"
-        x = self.piece(tokens.ids) + self.position(tokens.layout.positions)
-        if tokens.segments is None:
-            x = x + self.segment.weight[0]
-        else:
-            x = x + self.segment(tokens.segments)
+        places = tokens.layout.positions
+        x = self.piece(tokens.ids) + self.position(places + self.start if self.start else places)
+        if self.segment is not None:
+            segments = tokens.segments
+            x = x + (self.segment.weight[0] if segments is None else self.segment(segments))
         out: Tensor = self.dropout(self.norm(x))
         return out

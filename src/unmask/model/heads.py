@@ -3,6 +3,8 @@
 T tokens, M tokens to be predicted, B sequences, W width, V entries of the vocabulary, K labels.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,17 +12,20 @@ from torch.nn import functional as F
 from unmask.model.block import ACTIVATIONS
 from unmask.model.cross_entropy import Part, linear_cross_entropy
 from unmask.model.dropout import Dropout
-from unmask.model.spec import Spec
+from unmask.model.spec import Activation, Spec
 
 
 class MaskedLM(nn.Module):
     """Predicts tokens: transform, norm, then a decoder that is the embedding table, with a bias."""
 
-    def __init__(self, spec: Spec, pieces: nn.Embedding) -> None:
+    def __init__(
+        self, spec: Spec, pieces: nn.Embedding, activation: Activation | None = None
+    ) -> None:
         super().__init__()
-        self.transform = nn.Linear(spec.width, spec.width)
-        self.activation = ACTIVATIONS[spec.activation]
-        self.norm = nn.LayerNorm(spec.width, spec.eps)
+        width = pieces.embedding_dim
+        self.transform = nn.Linear(spec.width, width)
+        self.activation = ACTIVATIONS[activation or spec.activation]
+        self.norm = nn.LayerNorm(width, spec.eps)
         self.bias = nn.Parameter(torch.zeros(spec.pieces))
         # In a tuple torch does not see the embedding, so it is not registered (and saved) twice.
         self._tied = (pieces,)
@@ -41,16 +46,16 @@ class MaskedLM(nn.Module):
 
 
 class Pooler(nn.Module):
-    """Sums a sequence up in one row: tanh of a product with the state of its [CLS]."""
+    """Sums a sequence up in one row: a product with the state of the token that stands for it."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, activation: Callable[[Tensor], Tensor] = torch.tanh) -> None:
         super().__init__()
         self.dense = nn.Linear(spec.width, spec.width)
+        self.activation = activation
 
-    def forward(self, hidden: Tensor, first: Tensor) -> Tensor:
-        """Pool (T, W), whose sequences begin at `first` (B,): -> (B, W)."""
-        out: Tensor = self.dense(hidden.index_select(0, first)).tanh()
-        return out
+    def forward(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        """Pool (T, W), where `rows` (B,) stand for the sequences: -> (B, W)."""
+        return self.activation(self.dense(hidden.index_select(0, rows)))
 
 
 class Head(nn.Module):
@@ -76,7 +81,8 @@ class Head(nn.Module):
     def classify(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """Score each label for each of the rows (M,) of the hidden states (T, W): -> (M, K).
 
-        A head with a pooler reads the rows through it, and so they must be those of [CLS].
+        A head with a pooler reads the rows through it, and so they must be those that stand for
+        whole sequences.
         """
         assert self.classifier is not None, "only a head with a classifier knows labels"
         read = hidden.index_select(0, rows) if self.pooler is None else self.pooler(hidden, rows)
@@ -88,3 +94,33 @@ class Head(nn.Module):
         assert self.span is not None, "only a head for question answering finds answers"
         scores: Tensor = self.span(hidden)
         return scores
+
+
+Brick = Callable[[Spec, nn.Embedding, int], nn.Module]
+"""Makes a part of a head: of the structure, the embedding of the pieces, which tied decoders get,
+and the number of labels."""
+
+
+def masked(spec: Spec, pieces: nn.Embedding, labels: int) -> MaskedLM:
+    """Predict hidden tokens as BERT does."""
+    return MaskedLM(spec, pieces)
+
+
+def pooler(spec: Spec, pieces: nn.Embedding, labels: int) -> Pooler:
+    """Pool as BERT does."""
+    return Pooler(spec)
+
+
+def each_label(spec: Spec, pieces: nn.Embedding, labels: int) -> nn.Linear:
+    """Give a score to each label."""
+    return nn.Linear(spec.width, labels)
+
+
+def one_score(spec: Spec, pieces: nn.Embedding, labels: int) -> nn.Linear:
+    """Give one score."""
+    return nn.Linear(spec.width, 1)
+
+
+def two_scores(spec: Spec, pieces: nn.Embedding, labels: int) -> nn.Linear:
+    """Give a score to each of two things: first and last token, right and wrong order."""
+    return nn.Linear(spec.width, 2)

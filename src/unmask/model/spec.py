@@ -17,14 +17,16 @@ class Spec:
     inner: int
     """Width between the two products of a feed-forward layer."""
     layers: int
-    """Blocks, one after the other."""
+    """Blocks that a token goes through, one after the other."""
     pieces: int
     """V, entries of the vocabulary."""
     positions: int
-    """Longest sequence: rows of the learned position table."""
+    """Longest sequence."""
     segments: int
-    """Rows of the segment table."""
+    """Rows of the segment table; 0: there is none."""
     activation: Activation = "gelu"
     """`gelu` is x times the normal distribution function (erf); `gelu_tanh` approximates it."""
     eps: float = 1e-12
     """Added to the variance in every norm."""
+    position_start: int = 0
+    """Row of the position table that the first token of a sequence takes."""
