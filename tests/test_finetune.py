@@ -237,11 +237,13 @@ def test_a_run_that_thaws_is_resumed_exactly(files, tmp_path):
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
-def test_training_ends_when_nothing_gets_better(files, tmp_path):
+def test_training_ends_when_nothing_gets_better(files, tmp_path, capsys):
     result = run(files, tmp_path / "run", "keeping.patience=2", rate=1e-9, epochs=9)
     table = [row for row in rows(tmp_path / "run" / "metrics.jsonl") if "eval_accuracy" in row]
     scores = [row["eval_accuracy"] for row in table]
     assert len(scores) == scores.index(max(scores)) + 3 < 9
+    ended = f"Ended at step {table[-1]['step']}: nothing better in 2 evaluations\n"
+    assert capsys.readouterr().err.endswith(ended)
     again = run(files, tmp_path / "run", "keeping.patience=2", rate=1e-9, epochs=9)
     assert again.metrics == result.metrics
 

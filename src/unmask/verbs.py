@@ -66,8 +66,9 @@ class TokenizerOptions:
     """Files, folders, globs or URLs: .txt, .jsonl, .parquet, each also as .gz, .xz, .zst."""
     out: Path = field(kw_only=True)
     """Folder to write the tokenizer to."""
-    kind: Literal["wordpiece", "byte-bpe"] = field(default="wordpiece", kw_only=True)
-    """The algorithm: wordpiece for BERT and DistilBERT, byte-bpe for RoBERTa and GPT-2."""
+    kind: Literal["wordpiece", "byte-bpe", "unigram"] = field(default="wordpiece", kw_only=True)
+    """The algorithm: wordpiece as BERT and DistilBERT have it, byte-bpe as RoBERTa and GPT-2,
+    unigram as ALBERT, XLNet, CamemBERT and XLM-R."""
     vocab_size: int = field(default=30_000, kw_only=True)
     """Entries of the vocabulary, special tokens included."""
     cased: bool = field(default=False, kw_only=True)
@@ -146,7 +147,7 @@ class FinetuneOptions:
     epochs: int | None = field(default=None, kw_only=True)
     """Passes over the training data; 3 when absent."""
     rate: float | None = field(default=None, kw_only=True)
-    """Peak learning rate; 2e-5 when absent."""
+    """Peak learning rate; 2e-5 when absent. Small models and few rows want more, such as 1e-4."""
     batch: int | None = field(default=None, kw_only=True)
     """Sequences of a step; 32 when absent."""
     length: int | None = field(default=None, kw_only=True)
@@ -160,7 +161,7 @@ class FinetuneOptions:
     config: Path | None = field(default=None, kw_only=True)
     """TOML file of settings."""
     set: list[str] = field(default_factory=list, kw_only=True)
-    """Single settings, as KEY=VALUE with dots: layers.last=2, schedule.warmup=0.06."""
+    """Single settings, as KEY=VALUE with dots: layers.last=2, keeping.patience=3, balanced=true."""
     seeds: int = field(default=1, kw_only=True)
     """How many times to run, from `seed` on: reports mean and deviation."""
     seed: int = field(default=0, kw_only=True)
@@ -263,7 +264,7 @@ class InspectOptions:
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """Do the main job on text that ships with Python, from tokenizer to filled masks."""
+    """Do the main job on text that ships with Python, from tokenizer to a task's answers."""
 
     out: Path = field(kw_only=True)
     """Folder to write everything to."""

@@ -229,6 +229,11 @@ class Finetuning(Session[Outcome]):
 
     def finish(self, state: State) -> Outcome:
         """Write the report and the outcome of a run that is at its end."""
+        if state.step < self.watcher.steps:
+            self.watcher.say(
+                f"Ended at step {state.step:,}: nothing better in"
+                f" {self.tuning.keeping.patience} evaluations"
+            )
         best = max(self.history, key=lambda entry: (entry[1], -entry[0]))[0]
         row = next(row for row in rows(self.folder / "metrics.jsonl") if row["step"] == best)
         outcome = Outcome(

@@ -100,7 +100,7 @@ FREE = ("tuning.epochs", "model", "train", "eval")
 def load_tuning(
     length: int, given: Mapping[str, Any], file: Path | None, sets: Sequence[str]
 ) -> Tuning:
-    """Lay what was given over the defaults: options, then a TOML file, then `KEY=VALUE` pairs.
+    """Lay what was given over the defaults: a TOML file, then options, then `KEY=VALUE` pairs.
 
     length: the longest sequence where nothing else is said. Raises UserError for an unknown key or
     value, and for settings that cannot be.
