@@ -26,6 +26,16 @@ STRUCTURES: dict[str, dict[str, Spec]] = {
         "tanh": replace(SMALL, activation="gelu_tanh"),
         "relu": replace(SMALL, activation="relu"),
     },
+    "distilbert": {
+        "plain": replace(SMALL, segments=0),
+        "sinusoids": replace(SMALL, segments=0, sinusoidal=True, activation="relu"),
+    },
+    "roberta": {
+        "plain": replace(SMALL, segments=1, position_start=2),
+        "segments": replace(SMALL, position_start=1, activation="relu"),
+    },
+    "camembert": {"plain": replace(SMALL, segments=1, position_start=2)},
+    "xlm-roberta": {"plain": replace(SMALL, segments=1, position_start=2)},
 }
 """Of each family those that its tests compare; all heads are compared with the first one only."""
 
@@ -137,7 +147,7 @@ def own(family: Family, head: str, spec: Spec) -> Pretrained:
 def copied(pretrained: Pretrained, model: transformers.PreTrainedModel) -> None:
     """Give our network the weights of theirs."""
     family, spec = pretrained.family, pretrained.spec
-    names = family.names(spec)
+    names = family.names(spec, pretrained.head)
     prefix = "" if family.heads[pretrained.head].prefixed else family.prefix
     found = names.ours({prefix + name: tensor for name, tensor in model.state_dict().items()})
     state = pretrained.network.state_dict()

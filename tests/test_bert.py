@@ -63,7 +63,7 @@ def test_defaults_of_the_original_may_stand_in_the_config() -> None:
 
 
 def test_old_names_of_norms_are_known() -> None:
-    names = FAMILY.names(SPEC)
+    names = FAMILY.names(SPEC, "pooler")
     norm = "bert.encoder.layer.1.output.LayerNorm"
     assert names.known(f"{norm}.gamma") == names.known(f"{norm}.weight") == f"{norm}.weight"
     assert names.known(f"{norm}.beta") == f"{norm}.bias"

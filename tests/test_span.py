@@ -218,7 +218,7 @@ def test_the_loss_is_that_of_transformers(model: Pretrained) -> None:
     assert ours.counts == {"task": 3}
     config = transformers.BertConfig(**model.family.config(model.spec))
     theirs = transformers.BertForQuestionAnswering(config).eval()
-    theirs.load_state_dict(model.family.names(model.spec).theirs(network.state_dict()))
+    theirs.load_state_dict(model.family.names(model.spec, model.head).theirs(network.state_dict()))
     assert ours.tokens.segments is not None
     wanted = float(
         theirs(

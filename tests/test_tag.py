@@ -140,7 +140,7 @@ def their_loss(model: Pretrained, ours: Labelled) -> float:
     """Compute transformers' loss of two sentences of the same length."""
     config = transformers.BertConfig(**model.family.config(model.spec), num_labels=len(LABELS))
     theirs = transformers.BertForTokenClassification(config).eval()
-    names = model.family.names(model.spec)
+    names = model.family.names(model.spec, model.head)
     theirs.load_state_dict(names.theirs(model.network.state_dict()))
     assert ours.labels is not None
     labels = torch.full_like(ours.tokens.ids, -100)

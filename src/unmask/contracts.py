@@ -15,7 +15,7 @@ from unmask.data.packing import Packed
 from unmask.data.windows import Reading, Window
 from unmask.model.cross_entropy import Part
 from unmask.model.heads import Brick, Head
-from unmask.model.names import Names
+from unmask.model.names import Form, Names, no_forms, numbered
 from unmask.model.network import Network
 from unmask.model.spec import Spec
 from unmask.model.transformer import Transformer
@@ -86,6 +86,8 @@ class HeadSpec:
     """The class that `transformers` opens it with."""
     bricks: Mapping[str, Brick]
     """What the head is made of, by the names that `Head` has for them."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Where its modules have other names than in the family's other heads."""
     prefixed: bool = True
     """Whether the encoder's tensors are named with the family's prefix."""
 
@@ -107,8 +109,12 @@ class Family:
     """From a config.json to our structure; raises UserError for what is not supported."""
     config: Callable[[Spec], dict[str, Any]]
     """From our structure to a config.json."""
-    names: Callable[[Spec], Names]
-    """Of the tensors of a structure, with the prefix."""
+    table: Mapping[str, str]
+    """Our names of modules -> theirs, with the prefix; `*` stands for a block."""
+    blocks: Callable[[Spec], Sequence[str]] = numbered
+    """What stands for each block in their names."""
+    forms: Callable[[Spec], Sequence[Form]] = no_forms
+    """Tensors that their checkpoints hold in another form."""
     prefix: str
     """What the encoder's tensors begin with where it is part of a larger model."""
     copies: tuple[str, ...]
@@ -118,6 +124,11 @@ class Family:
     """By name, the largest first: a checkpoint is read as the first that it has all tensors of."""
     template: Template
     """How its sequences are laid out."""
+
+    def names(self, spec: Spec, head: str) -> Names:
+        """Give the names of all tensors of a structure with a head, with the prefix."""
+        table = {**self.table, **self.heads[head].names}
+        return Names(table, self.blocks(spec), self.forms(spec))
 
     def network(self, spec: Spec, head: str, labels: int = 0) -> Network:
         """Build an encoder with a head; its weights are not those of any training yet.

@@ -27,7 +27,6 @@ from torch import Tensor
 
 from unmask.contracts import Family
 from unmask.errors import UserError
-from unmask.model.names import Names
 from unmask.model.network import Network
 from unmask.model.spec import Spec
 from unmask.registry import discover
@@ -47,6 +46,8 @@ _OF_A_TASK = (
     "unmask",
 )
 """Settings that belong to a head."""
+CLASSIFIER = "head.classifier"
+"""Where tensors that are made for certain labels have their names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,16 +82,15 @@ class Pretrained:
         _check_head(self.family, head)
         network = self.family.network(self.spec, head, len(labels))
         network.initialise(generator)
+        names, state = self.family.names(self.spec, head), network.state_dict()
+        wanted = names.theirs(state)
+        classifier = names.theirs({n: t for n, t in state.items() if n.startswith(CLASSIFIER)})
         same = (head, labels) == (self.head, self.labels)
-        known = {
-            name: tensor
-            for name, tensor in self.network.state_dict().items()
-            if same or not name.startswith("head.classifier")
-        }
-        wanted = network.state_dict()
-        network.load_state_dict({name: known.get(name, tensor) for name, tensor in wanted.items()})
-        names = self.family.names(self.spec)
-        drawn = list(names.theirs({n: t for n, t in wanted.items() if n not in known}))
+        have = self.family.names(self.spec, self.head).theirs(self.network.state_dict())
+        known = {n for n in wanted if n in have and (same or n not in classifier)}
+        merged = {name: have[name] if name in known else wanted[name] for name in wanted}
+        network.load_state_dict(names.ours(merged))
+        drawn = [name for name in wanted if name not in known]
         kept = {name: value for name, value in self.config.items() if name not in _OF_A_TASK}
         adapted = replace(
             self, network=network, head=head, labels=labels, config={**kept, **config}
@@ -112,8 +112,7 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
         _check_head(family, head)
     with _named(folder / "config.json"):
         spec, labels = family.spec(config), _labels(config)
-    names = family.names(spec)
-    found = _present(_tensors(folder), family, names)
+    found = _present(_tensors(folder), family, spec)
     heads = {name: _shapes(family, spec, name, len(labels)) for name in family.heads}
     if head is None:
         architectures = config.get("architectures") or []
@@ -123,8 +122,8 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
         _check(heads[head], set().union(*heads.values()), found)
     with torch.device("meta"):
         network = family.network(spec, head, len(labels))
-    tensors = names.ours({name: found[name].float() for name in heads[head]})
-    network.load_state_dict(tensors, assign=True)
+    tensors = {name: found[name].float() for name in heads[head]}
+    network.load_state_dict(family.names(spec, head).ours(tensors), assign=True)
     classifier = network.head.classifier
     # A classifier of choices has one score, which has no name.
     told = classifier is not None and classifier.out_features == len(labels)
@@ -157,7 +156,7 @@ def write(pretrained: Pretrained, folder: str | Path) -> None:
         config["label2id"] = {label: i for i, label in enumerate(pretrained.labels)}
     assert family.spec(config) == pretrained.spec, "the kept settings contradict the structure"
     state = pretrained.network.state_dict()
-    named = family.names(pretrained.spec).theirs(
+    named = family.names(pretrained.spec, pretrained.head).theirs(
         {name: tensor.detach().to("cpu", torch.float32) for name, tensor in state.items()}
     )
     tensors = {
@@ -216,7 +215,8 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
     kind = config.get("model_type")
     if kind not in families:
         raise UserError(
-            f"{folder / 'config.json'}: model_type is {kind!r}; there are {', '.join(families)}"
+            f"{folder / 'config.json'}: model_type is {kind!r}, a family that unmask lacks;"
+            f" it would need a file in unmask/families, where there are {', '.join(families)}"
         )
     return families[kind]
 
@@ -274,13 +274,14 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _present(tensors: Mapping[str, Tensor], family: Family, names: Names) -> dict[str, Tensor]:
+def _present(tensors: Mapping[str, Tensor], family: Family, spec: Spec) -> dict[str, Tensor]:
     """Name a checkpoint's tensors as it would today, without copies of others."""
-    found = {}
+    every, found = [family.names(spec, head) for head in family.heads], {}
     for name, tensor in tensors.items():
         bare = name.removeprefix(family.prefix)
         if not any(fnmatchcase(bare, copy) for copy in family.copies):
-            found[names.known(name) or names.known(family.prefix + name) or name] = tensor
+            named = (names.known(n) for n in (name, family.prefix + name) for names in every)
+            found[next(filter(None, named), name)] = tensor
     return found
 
 
@@ -288,7 +289,7 @@ def _shapes(family: Family, spec: Spec, head: str, labels: int) -> dict[str, tup
     """Give the shape of every tensor of a checkpoint."""
     with torch.device("meta"):
         network = family.network(spec, head, labels)
-    theirs = family.names(spec).theirs(network.state_dict())
+    theirs = family.names(spec, head).theirs(network.state_dict())
     return {name: tuple(tensor.shape) for name, tensor in theirs.items()}
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from unmask.contracts import Family, HeadSpec
 from unmask.model.heads import each_label, masked, one_score, pooler, two_scores
-from unmask.model.names import Names, numbered
 from unmask.model.settings import Settings
 from unmask.model.spec import Spec
 from unmask.text.template import BERT
@@ -41,7 +40,7 @@ def config(spec: Spec) -> dict[str, Any]:
     return {"model_type": "bert", **SETTINGS.write(spec)}
 
 
-NAMES = {
+TABLE = {
     "encoder.embeddings.piece": "bert.embeddings.word_embeddings",
     "encoder.embeddings.position": "bert.embeddings.position_embeddings",
     "encoder.embeddings.segment": "bert.embeddings.token_type_embeddings",
@@ -67,7 +66,7 @@ FAMILY = Family(
     name="bert",
     spec=spec,
     config=config,
-    names=lambda spec: Names(NAMES, numbered(spec.layers)),
+    table=TABLE,
     prefix="bert.",
     copies=(
         "embeddings.position_ids",

@@ -1,13 +1,36 @@
 """What enters the encoder: the sum of a token's, its segment's and its position's embedding.
 
-T tokens, W width.
+T tokens, W width, P positions.
 """
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unmask.model.dropout import Dropout
 from unmask.model.spec import Spec
 from unmask.tokens import Tokens
+
+
+class Sinusoids(nn.Module):
+    """Waves in place of learned positions (https://arxiv.org/abs/1706.03762, section 3.5).
+
+    They are saved with a model, and one that is read keeps what is in its file.
+    """
+
+    weight: Tensor
+    """(P, W)."""
+
+    def __init__(self, positions: int, width: int) -> None:
+        super().__init__()
+        waves = torch.arange(0, width, 2) / width
+        angles = torch.arange(positions)[:, None] / 10_000**waves  # (P, W / 2)
+        both = torch.stack([angles.sin(), angles.cos()], -1)  # (P, W / 2, 2)
+        self.register_buffer("weight", both.flatten(1))  # (P, W)
+
+    def forward(self, places: Tensor) -> Tensor:
+        """Look up T places: -> (T, W)."""
+        return F.embedding(places, self.weight)
 
 
 class Embeddings(nn.Module):
@@ -18,7 +41,7 @@ class Embeddings(nn.Module):
         rows, width = spec.position_start + spec.positions, spec.width
         self.start = spec.position_start
         self.piece = nn.Embedding(spec.pieces, width)
-        self.position = nn.Embedding(rows, width)
+        self.position = (Sinusoids if spec.sinusoidal else nn.Embedding)(rows, width)
         self.segment = nn.Embedding(spec.segments, width) if spec.segments else None
         self.norm = nn.LayerNorm(width, spec.eps)
         self.dropout = Dropout(0.0)

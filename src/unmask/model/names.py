@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from unmask.model.spec import Spec
+
 OLD = {"gamma": "weight", "beta": "bias"}
 """What checkpoints converted from TensorFlow call a norm's scale and shift."""
 
@@ -35,7 +37,7 @@ class Names:
     """
 
     def __init__(
-        self, table: Mapping[str, str], blocks: Sequence[str] = (), forms: Sequence[Form] = ()
+        self, table: Mapping[str, str], blocks: Sequence[str], forms: Sequence[Form]
     ) -> None:
         numbers = [(str(ours), theirs) for ours, theirs in enumerate(blocks)]
         self._theirs = {
@@ -76,9 +78,14 @@ class Names:
         return found | {_translate(name, self._ours) or name: t for name, t in rest.items()}
 
 
-def numbered(blocks: int) -> list[str]:
+def numbered(spec: Spec) -> list[str]:
     """Name blocks by their numbers, as nearly all checkpoints do."""
-    return [str(number) for number in range(blocks)]
+    return [str(number) for number in range(spec.layers)]
+
+
+def no_forms(spec: Spec) -> list[Form]:
+    """Say that all tensors have the form that ours have."""
+    return []
 
 
 def _translate(name: str, table: Mapping[str, str]) -> str | None:

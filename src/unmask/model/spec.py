@@ -28,5 +28,7 @@ class Spec:
     """`gelu` is x times the normal distribution function (erf); `gelu_tanh` approximates it."""
     eps: float = 1e-12
     """Added to the variance in every norm."""
+    sinusoidal: bool = False
+    """Whether positions are waves instead of learned."""
     position_start: int = 0
     """Row of the position table that the first token of a sequence takes."""
