@@ -95,7 +95,13 @@ class WriteShard(PipelineStep):  # type: ignore[misc]
         writer = ShardWriter(Path(self.folder), Plan.shard(rank), tokenizer.vocab_size)
         documents = total = 0
         for batch in _batches(data):
-            ids = tokenizer.encode_batch([s for paragraph in batch for s in paragraph.sentences])
+            ids = tokenizer.encode_batch(
+                [
+                    tokenizer.joint * (number > 0) + sentence
+                    for _, sentences in batch
+                    for number, sentence in enumerate(sentences)
+                ]
+            )
             start = 0
             for piece, sentences in batch:
                 stop = start + len(sentences)

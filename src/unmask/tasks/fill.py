@@ -248,7 +248,13 @@ def _pieces(record: Cloze, tokenizer: Tokenizer) -> tuple[int, ...] | None:
     """Find the ids of the words behind the masks."""
     if record.label is None:
         return None
-    pieces = tokenizer.encode_batch(record.label)
+    before = record.text.split(MASK)
+    pieces = tokenizer.encode_batch(
+        [
+            tokenizer.joint * ahead.endswith(" ") + word
+            for ahead, word in zip(before, record.label, strict=False)
+        ]
+    )
     for word, ids in zip(record.label, pieces, strict=True):
         if len(ids) != 1:
             raise UserError(

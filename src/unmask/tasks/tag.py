@@ -85,7 +85,12 @@ class Tagging:
 
     def windows(self, records: Sequence[LabelledWords], tokenizer: Tokenizer) -> list[list[Window]]:
         """Lay out each text. Raises UserError for a label that is not among the task's."""
-        pieces = iter(tokenizer.encode_batch([word for record in records for word in record.words]))
+        words = [
+            tokenizer.joint * (number > 0) + word
+            for record in records
+            for number, word in enumerate(record.words)
+        ]
+        pieces = iter(tokenizer.encode_batch(words))
         return [
             self._windows(record, [next(pieces) for _ in record.spans], tokenizer)
             for record in records

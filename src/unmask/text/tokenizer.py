@@ -108,7 +108,7 @@ class Tokenizer(ABC):
         self._added: list[dict[str, Any]] = list(document.get("added_tokens") or [])
         self._extra = [token for token in self._added if token["content"] not in SPELLED]
         try:
-            self._library = build({**self._document, "added_tokens": self._extra})
+            self._library = self._built()
         except Exception as error:  # the library raises nothing more particular
             raise UserError(f"{source}: damaged ({error}). Copy the file anew.") from error
         added = {token["content"]: token["id"] for token in self._added}
@@ -257,7 +257,11 @@ class Tokenizer(ABC):
 
     def _encode(self, text: str) -> Encoded:
         encoding = self._library.encode(text, add_special_tokens=False)
-        return Encoded(encoding.ids, encoding.tokens, _trimmed(text, encoding.offsets))
+        return Encoded(encoding.ids, self.tokens(encoding.ids), _trimmed(text, encoding.offsets))
+
+    def _built(self) -> tokenizers.Tokenizer:
+        """Make the library's tokenizer, to which no special token that stands in a text is one."""
+        return build({**self._document, "added_tokens": self._extra})
 
     def _processor(self) -> dict[str, Any]:
         """Write the template as a `tokenizer.json` does."""

@@ -65,10 +65,10 @@ class ByteBPE(Tokenizer):
         vocabulary = read_json(plain)
         if BLANK not in vocabulary:  # those of XLM have other pieces
             return None
-        merges = [line for line in read_text(listed).split("\n") if line]
-        merges = merges[merges[0].startswith("#version") :]
+        lines = read_text(listed).split("\n")
+        merges = [line.split(" ") for line in lines[lines[0].startswith("#version") :] if line]
         prefix = config.is_file() and bool(read_json(config).get("add_prefix_space"))
-        return cls(describe(vocabulary, [m.split(" ") for m in merges], prefix=prefix), str(plain))
+        return cls(describe(vocabulary, merges, prefix=prefix), str(plain))
 
     @classmethod
     def train(cls, sample: Sample, size: int, cased: bool) -> "ByteBPE":
