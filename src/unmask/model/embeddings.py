@@ -38,13 +38,14 @@ class Embeddings(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        rows, width = spec.position_start + spec.positions, spec.width
+        rows, width = spec.position_start + spec.positions, spec.embedding_width or spec.width
         self.start = spec.position_start
         self.piece = nn.Embedding(spec.pieces, width)
         self.position = (Sinusoids if spec.sinusoidal else nn.Embedding)(rows, width)
         self.segment = nn.Embedding(spec.segments, width) if spec.segments else None
         self.norm = nn.LayerNorm(width, spec.eps)
         self.dropout = Dropout(0.0)
+        self.projection = nn.Linear(width, spec.width) if spec.embedding_width else nn.Identity()
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Look up T tokens: -> (T, W)."""
@@ -55,5 +56,5 @@ class Embeddings(nn.Module):
         if self.segment is not None:
             segments = tokens.segments
             x = x + (self.segment.weight[0] if segments is None else self.segment(segments))
-        out: Tensor = self.dropout(self.norm(x))
+        out: Tensor = self.projection(self.dropout(self.norm(x)))
         return out

@@ -80,7 +80,7 @@ class Names:
 
 def numbered(spec: Spec) -> list[str]:
     """Name blocks by their numbers, as nearly all checkpoints do."""
-    return [str(number) for number in range(spec.layers)]
+    return [str(number) for number in range(spec.blocks)]
 
 
 def no_forms(spec: Spec) -> list[Form]:

@@ -17,7 +17,7 @@ class Spec:
     inner: int
     """Width between the two products of a feed-forward layer."""
     layers: int
-    """Blocks that a token goes through, one after the other."""
+    """Through which a token goes, one after the other."""
     pieces: int
     """V, entries of the vocabulary."""
     positions: int
@@ -28,7 +28,16 @@ class Spec:
     """`gelu` is x times the normal distribution function (erf); `gelu_tanh` approximates it."""
     eps: float = 1e-12
     """Added to the variance in every norm."""
+    embedding_width: int | None = None
+    """Of the embeddings, which then are projected to the width; None: they have that width."""
+    schedule: tuple[int, ...] | None = None
+    """Which block each layer is, where layers share their weights; None: each its own."""
     sinusoidal: bool = False
     """Whether positions are waves instead of learned."""
     position_start: int = 0
     """Row of the position table that the first token of a sequence takes."""
+
+    @property
+    def blocks(self) -> int:
+        """Layers that have weights of their own."""
+        return self.layers if self.schedule is None else max(self.schedule) + 1

@@ -13,18 +13,19 @@ from unmask.tokens import Tokens
 
 
 class Transformer(nn.Module):
-    """Embeddings, then the blocks."""
+    """Embeddings, then a block for each layer."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.width = spec.width
         self.embeddings = Embeddings(spec)
-        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
+        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.blocks))
+        self.schedule = tuple(range(spec.layers)) if spec.schedule is None else spec.schedule
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Read T tokens: -> their hidden states (T, W)."""
         view = View(tokens.layout, tokens.layout)
         x: Tensor = self.embeddings(tokens)
-        for block in self.blocks:
-            x = block(x, view)
+        for block in self.schedule:
+            x = self.blocks[block](x, view)
         return x

@@ -111,7 +111,7 @@ class Finetuning(Session[Outcome]):
             ),
             optimizer=tuning.optimizer,
             schedule=tuning.schedule,
-            grouping=grouping(tuning.layers, self.pretrained.spec.layers, epoch),
+            grouping=grouping(tuning.layers, self.pretrained.spec.blocks, epoch),
             checkpoint_seconds=tuning.keeping.checkpoint_seconds,
             keep=tuning.keeping.keep,
             seed=self.settings.seed,
