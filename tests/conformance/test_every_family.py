@@ -85,17 +85,18 @@ HEADS = [
 def test_a_mutation_of_any_tensor_is_seen(family: Family, structure: str, head: str) -> None:
     spec = STRUCTURES[family.name][structure]
     model, pretrained = peer(family, head, spec), own(family, head, spec)
-    copied(pretrained, model)
-    assert difference(pretrained, model) < TOLERANCE
+    copied(pretrained, model.double())
+    pretrained.network.double()
+    assert difference(pretrained, model) < EXACT
     largest = head == next(iter(family.heads))
     for name, tensor in pretrained.network.state_dict().items():
         if largest or name.startswith("head."):
             before = tensor.clone()
             generator = torch.Generator().manual_seed(2)
-            tensor += torch.randn(tensor.shape, generator=generator) * 0.3
+            tensor += torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype) * 0.3
             # A key's bias adds the same to all logits of a query: no output can show it.
             silent = name.endswith("attention.key.bias")
-            assert (difference(pretrained, model) > 100 * TOLERANCE) is not silent, name
+            assert (difference(pretrained, model) > TOLERANCE) is not silent, name
             tensor.copy_(before)
 
 
