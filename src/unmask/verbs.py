@@ -66,13 +66,18 @@ class TokenizerOptions:
     """Files, folders, globs or URLs: .txt, .jsonl, .parquet, each also as .gz, .xz, .zst."""
     out: Path = field(kw_only=True)
     """Folder to write the tokenizer to."""
-    kind: Literal["wordpiece", "byte-bpe", "unigram"] = field(default="wordpiece", kw_only=True)
+    kind: Literal["wordpiece", "byte-bpe", "unigram", "moses-bpe"] = field(
+        default="wordpiece", kw_only=True
+    )
     """The algorithm: wordpiece as BERT and DistilBERT have it, byte-bpe as RoBERTa and GPT-2,
-    unigram as ALBERT, XLNet, CamemBERT and XLM-R."""
+    unigram as ALBERT, XLNet, CamemBERT and XLM-R, moses-bpe as XLM and FlauBERT."""
     vocab_size: int = field(default=30_000, kw_only=True)
     """Entries of the vocabulary, special tokens included."""
     cased: bool = field(default=False, kw_only=True)
     """Keep case and accents, as byte-bpe always does."""
+    language: str = field(default="en", kw_only=True)
+    """Of the text, for moses-bpe, as two letters; several with commas between, the first one's
+    rules for all. French alone is cut as FlauBERT does."""
     errors: Literal["strict", "replace"] = field(default="strict", kw_only=True)
     """What to do with bytes that are not UTF-8: stop and say where, or replace them."""
     json: bool = field(default=False, kw_only=True)

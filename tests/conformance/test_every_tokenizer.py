@@ -158,6 +158,8 @@ def test_every_layout_fits_every_kind(made: Path, tmp_path: Path, template: obje
 def test_transformers_opens_it(made: Path, tmp_path: Path, template: object) -> None:
     tokenizer = opened(made)
     if template is not None:
+        if tokenizer.name == "moses-bpe":
+            return  # transformers lays out sequences in code here: the layout is always XLM's
         tokenizer = tokenizer.with_template(template)  # type: ignore[arg-type]
     tokenizer.save(tmp_path)
     theirs = AutoTokenizer.from_pretrained(tmp_path)

@@ -46,7 +46,9 @@ class Vocabulary:
     special: np.ndarray
     """Ids of all special tokens, in any order."""
     continues: np.ndarray
-    """(V,) bool, the pieces that continue a word."""
+    """(V,) bool, the pieces that continue a word; with `forward`, that are continued."""
+    forward: bool = False
+    """Whether pieces tell that the next one continues their word."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Vocabulary":
@@ -56,6 +58,7 @@ class Vocabulary:
             template=tokenizer.template,
             special=tokenizer.special,
             continues=tokenizer.continues,
+            forward=tokenizer.forward,
         )
 
     @cached_property
@@ -121,7 +124,10 @@ def mask(
     bounds = np.searchsorted(ordinary, cu_seqlens)  # (B + 1,), where sequences start among these
     wanted = chosen_count(np.diff(bounds), masking)  # (B,)
     if masking.whole_word:
-        words = _words(ordinary, bounds, vocabulary.continues[ids[ordinary]])
+        continues = vocabulary.continues[ids[ordinary]]
+        if vocabulary.forward:
+            continues = np.append(False, continues)[:-1]
+        words = _words(ordinary, bounds, continues)
         chosen = _choose_words(words, bounds, wanted, rng)
     else:
         chosen = _choose(bounds, wanted, rng)

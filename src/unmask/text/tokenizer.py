@@ -24,6 +24,7 @@ from unmask.registry import discover
 from unmask.text import template as templates
 from unmask.text.sample import Sample
 from unmask.text.template import ROLES, Frame, Laid, Template
+from unmask.verbs import TokenizerOptions
 
 MASK = "[MASK]"
 """How a mask is written in a text, whatever the vocabulary calls it."""
@@ -90,6 +91,9 @@ class Tokenizer(ABC):
     """What has to stand before a word or sentence that is read alone but does not begin its text:
     a blank where the pieces tell whether there is one."""
 
+    forward: ClassVar[bool] = False
+    """Whether pieces tell not that they continue a word, but that the next one continues theirs."""
+
     vocab_size: int
     """V."""
     ids: Mapping[str, int]
@@ -97,7 +101,7 @@ class Tokenizer(ABC):
     special: np.ndarray
     """(special tokens,) int64, their ids, ascending."""
     continues: np.ndarray
-    """(V,) bool, the pieces that continue a word."""
+    """(V,) bool, the pieces that continue a word; with `forward`, that are continued."""
     template: Template
     """How sequences are laid out."""
     frames: tuple[Frame, Frame]
@@ -159,8 +163,8 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def train(cls, sample: Sample, size: int, cased: bool) -> "Tokenizer":
-        """Make a new vocabulary of at most `size` entries, with or without case and accents."""
+    def train(cls, sample: Sample, options: TokenizerOptions) -> "Tokenizer":
+        """Make a new vocabulary of at most `vocab_size` entries."""
 
     def save(self, folder: str | Path) -> None:
         """Write `tokenizer.json`, `tokenizer_config.json` and what else the kind has.
@@ -200,8 +204,7 @@ class Tokenizer(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that determines the ids, in hexadecimal."""
-        parts = [self._document[part] for part in ("normalizer", "pre_tokenizer", "model")]
-        text = json.dumps([*parts, self._added], sort_keys=True)
+        text = json.dumps(self._determining(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def with_template(self, template: Template) -> Self:
@@ -259,7 +262,12 @@ class Tokenizer(ABC):
         encoding = self._library.encode(text, add_special_tokens=False)
         return Encoded(encoding.ids, self.tokens(encoding.ids), _trimmed(text, encoding.offsets))
 
-    def _built(self) -> tokenizers.Tokenizer:
+    def _determining(self) -> list[Any]:
+        """List what determines the ids."""
+        parts = [self._document[part] for part in ("normalizer", "pre_tokenizer", "model")]
+        return [*parts, self._added]
+
+    def _built(self) -> Any:
         """Make the library's tokenizer, to which no special token that stands in a text is one."""
         return build({**self._document, "added_tokens": self._extra})
 
@@ -330,6 +338,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a JSON object. Copy the file anew.")
     return content
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read what the files of a model and its tokenizer say beside the vocabulary, if anything."""
+    found: dict[str, Any] = {}
+    for name in ("config.json", "tokenizer_config.json"):
+        found |= read_json(folder / name) if (folder / name).is_file() else {}
+    return found
 
 
 def _rebuild(kind: type[Tokenizer], document: dict[str, Any], template: Template) -> Tokenizer:

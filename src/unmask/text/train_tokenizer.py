@@ -22,7 +22,7 @@ def train_tokenizer(options: TokenizerOptions) -> Tokenizer:
     if size < kind.smallest:
         raise UserError(f"--vocab-size {size}: give at least {kind.smallest} entries.")
     sample = Sample(options.texts, options.errors)
-    tokenizer = kind.train(sample, size, options.cased)
+    tokenizer = kind.train(sample, options)
     tokenizer.save(options.out)
     found, files = tokenizer.vocab_size, len(sample.files)
     less = "" if found == size else " (more are not in the text)"

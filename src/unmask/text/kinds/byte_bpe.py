@@ -24,6 +24,7 @@ from unmask.text.tokenizer import (
     read_text,
     special,
 )
+from unmask.verbs import TokenizerOptions
 
 BLANK = "Ġ"
 """How a blank is written."""
@@ -71,8 +72,8 @@ class ByteBPE(Tokenizer):
         return cls(describe(vocabulary, merges, prefix=prefix), str(plain))
 
     @classmethod
-    def train(cls, sample: Sample, size: int, cased: bool) -> "ByteBPE":
-        """Make a new vocabulary of at most `size` entries; case and accents are always kept.
+    def train(cls, sample: Sample, options: TokenizerOptions) -> "ByteBPE":
+        """Make a new vocabulary of at most `vocab_size` entries; case and accents are always kept.
 
         Behind the special tokens come the bytes, then the pieces in the order of their merging.
         """
@@ -80,7 +81,7 @@ class ByteBPE(Tokenizer):
         known = sorted(pre_tokenizers.ByteLevel.alphabet())
         library = build({**describe({}, []), "added_tokens": []})
         trainer = trainers.BpeTrainer(
-            vocab_size=size,
+            vocab_size=options.vocab_size,
             min_frequency=SEEN,
             special_tokens=list(SPECIAL),
             initial_alphabet=known,

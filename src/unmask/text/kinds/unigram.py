@@ -23,7 +23,16 @@ from tokenizers import models
 from unmask.registry import late
 from unmask.text.sample import COVERAGE, Sample
 from unmask.text.sentencepiece_model import Piece, SentencePieceModel, parse
-from unmask.text.tokenizer import SPELLED, SPELLINGS, Encoded, Tokenizer, build, read_json, special
+from unmask.text.tokenizer import (
+    SPELLED,
+    SPELLINGS,
+    Encoded,
+    Tokenizer,
+    build,
+    read_settings,
+    special,
+)
+from unmask.verbs import TokenizerOptions
 
 BLANK = "▁"
 """What a word begins with."""
@@ -62,9 +71,7 @@ class Unigram(Tokenizer):
         if path is None:
             return None
         found = parse(path.read_bytes(), str(path))
-        settings: dict[str, Any] = {}
-        for name in ("config.json", "tokenizer_config.json"):
-            settings |= read_json(folder / name) if (folder / name).is_file() else {}
+        settings = read_settings(folder)
         texts = {piece.text for piece in found.pieces}
         if not texts & {"[SEP]", "<sep>"}:
             names = f"{settings.get('model_type')} {settings.get('tokenizer_class')}"
@@ -75,13 +82,13 @@ class Unigram(Tokenizer):
         return cls(describe(_split_commas(found), cleaning), str(path))
 
     @classmethod
-    def train(cls, sample: Sample, size: int, cased: bool) -> "Unigram":
-        """Make a new vocabulary of at most `size` entries, with or without case and accents.
+    def train(cls, sample: Sample, options: TokenizerOptions) -> "Unigram":
+        """Make a new vocabulary of at most `vocab_size` entries, with or without case and accents.
 
         Behind the special tokens come the pieces, the most probable first. SentencePiece finds
         them, and brings characters to a normal form.
         """
-        cleaning = _cleaning(lower=not cased, accents=cased)
+        cleaning = _cleaning(lower=not options.cased, accents=options.cased)
         nothing = SentencePieceModel([Piece("", 0.0, True)], 0, b"")
         clean = build(describe(nothing, cleaning)).normalizer.normalize_str
         sample.characters(clean)
@@ -96,7 +103,7 @@ class Unigram(Tokenizer):
             input_format="tsv",
             model_writer=written,
             model_type="unigram",
-            vocab_size=size,
+            vocab_size=options.vocab_size,
             hard_vocab_limit=False,
             character_coverage=COVERAGE,
             num_threads=THREADS,

@@ -31,6 +31,7 @@ from unmask.text.tokenizer import (
     read_text,
     special,
 )
+from unmask.verbs import TokenizerOptions
 
 SPECIAL = tuple(SPELLINGS["bert"].tokens.values())
 """The special tokens, in the order in which a new vocabulary begins with them."""
@@ -79,12 +80,13 @@ class WordPiece(Tokenizer):
         return cls(describe(pieces, cased=cased), str(plain))
 
     @classmethod
-    def train(cls, sample: Sample, size: int, cased: bool) -> "WordPiece":
-        """Make a new vocabulary of at most `size` entries, with or without case and accents.
+    def train(cls, sample: Sample, options: TokenizerOptions) -> "WordPiece":
+        """Make a new vocabulary of at most `vocab_size` entries, with or without case and accents.
 
         Behind the special tokens come the characters of the text, as they begin a word and as they
         continue one, then the pieces in the order in which they were merged.
         """
+        size, cased = options.vocab_size, options.cased
         library = build({**describe(SPECIAL, cased=cased), "added_tokens": []})
         listed = alphabet(sample.characters(library.normalizer.normalize_str), size)
         trainer = trainers.WordPieceTrainer(
