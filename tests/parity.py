@@ -22,6 +22,16 @@ LABELS = {
 """Of the heads that have some."""
 
 SMALL = Spec(width=16, heads=2, inner=24, layers=2, pieces=40, positions=12, segments=2)
+GPT2 = replace(
+    SMALL,
+    segments=0,
+    activation="gelu_tanh",
+    eps=1e-5,
+    embedding_norm=False,
+    norm_first=True,
+    final_norm=True,
+    causal=True,
+)
 STRUCTURES: dict[str, dict[str, Spec]] = {
     "bert": {
         "gelu": SMALL,
@@ -46,6 +56,7 @@ STRUCTURES: dict[str, dict[str, Spec]] = {
             SMALL, embedding_width=8, layers=6, schedule=(0, 1, 0, 1, 2, 3), activation="gelu_tanh"
         ),
     },
+    "gpt2": {"plain": GPT2, "relu": replace(GPT2, activation="relu", inner=64)},
 }
 """Of each family those that its tests compare; all heads are compared with the first one only."""
 
@@ -73,10 +84,13 @@ def batch(spec: Spec) -> Tokens:
 def ours(pretrained: Pretrained, tokens: Tokens) -> dict[str, Tensor]:
     """Give all that a model computes, packed."""
     head, hidden = pretrained.network.head, pretrained.network(tokens)
-    rows = tokens.layout.first
+    last = pretrained.family.template.summary == "last"
+    rows = tokens.layout.last if last else tokens.layout.first
     found = {"hidden": hidden}
     if head.masked is not None:
         found["tokens"] = head.masked(hidden)
+    if head.following is not None:
+        found["tokens"] = head.following(hidden)
     if head.pair is not None:
         assert head.pooler is not None
         found["pair"] = head.pair(head.pooler(hidden, rows))
@@ -104,6 +118,8 @@ def theirs(model: transformers.PreTrainedModel, tokens: Tokens) -> dict[str, Ten
         rows[inside] = x
         return rows
 
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = 0  # by which they find the last token
     inputs = {
         "input_ids": padded(tokens.ids, model.config.pad_token_id),
         "attention_mask": inside.long(),

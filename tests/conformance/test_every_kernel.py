@@ -6,8 +6,9 @@ from torch import Tensor
 
 from unmask.model.attention import Attention
 from unmask.model.kernels import KERNELS, Kernel, Reference
+from unmask.model.scores import Term
 from unmask.model.spec import Spec
-from unmask.model.view import View
+from unmask.model.view import Causal, Ranks, View
 from unmask.tokens import Layout
 
 HEADS, WIDTH = 2, 4
@@ -39,11 +40,28 @@ def inputs(tokens: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     return [x.to(dtype) for x in drawn]
 
 
-def run(kernel: Kernel, view: View, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """Give the output and the gradients of queries, keys and values."""
-    *sources, slope = inputs(len(view.q.sequence_of), dtype)
-    leaves = [x.requires_grad_() for x in sources]
-    out = kernel(leaves[0], leaves[1], leaves[2], view, 0.0)
+def seen(lengths: list[int], order: str) -> View:
+    """Make a view of sequences on themselves."""
+    layout = Layout.of(lengths)
+    if order == "ranks":
+        ranks = torch.randint(4, (len(layout.positions),), generator=torch.Generator())
+        return View(layout, layout, Ranks(ranks, ranks))
+    return View(layout, layout, Causal() if order == "causal" else None)
+
+
+def run(
+    kernel: Kernel, view: View, dtype: torch.dtype = torch.float32, added: int = 0
+) -> list[Tensor]:
+    """Give the output and the gradients of queries, keys, values and tables of terms."""
+    q, k, v, slope = inputs(len(view.q.sequence_of), dtype)
+    numbers = torch.arange(len(q)) % 5
+    tables = [torch.sin(torch.arange(len(q) * HEADS * 9)).view(-1, HEADS, 9)] * added
+    leaves = [x.to(dtype, copy=True).requires_grad_() for x in (q, k, v, *tables)]
+    rules = (lambda a, b: a - b + 4, lambda a, b: (a != b).long())
+    terms = [
+        Term(leaf, numbers, numbers, rule) for leaf, rule in zip(leaves[3:], rules, strict=False)
+    ]
+    out = kernel(leaves[0], leaves[1], leaves[2], view, 0.0, terms)
     out.backward(slope)
     return [out.detach(), *(x.grad for x in leaves if x.grad is not None)]
 
@@ -60,11 +78,37 @@ def test_every_kernel_is_tested_here_or_needs_a_gpu() -> None:
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+@pytest.mark.parametrize(("order", "added"), [("all", 0), ("causal", 0), ("ranks", 0), ("all", 2)])
 @pytest.mark.parametrize("kernel", kernels())
-def test_equals_the_reference(kernel: Kernel, lengths: list[int]) -> None:
-    layout = Layout.of(lengths)
-    view = View(layout, layout)
-    assert largest(run(kernel, view), run(Reference(), view)) < 1e-5
+def test_equals_the_reference(kernel: Kernel, order: str, added: int, lengths: list[int]) -> None:
+    view = seen(lengths, order)
+    q, *_ = inputs(len(view.q.sequence_of))
+    table = Term(torch.zeros(len(q), HEADS, 1), view.q.positions, view.k.positions, torch.maximum)
+    if not kernel.supports(q, view, 0.0, [table] * added):
+        assert type(kernel).__name__ == "Grouped", "which leaves ranks and terms to others"
+        assert order == "ranks" or added
+        return
+    wanted = run(Reference(), view, added=added)
+    assert largest(run(kernel, view, added=added), wanted) < 1e-5
+    assert len(wanted) == 4 + added
+    if max(lengths) > 1:
+        different = seen(lengths, "causal" if order == "all" else "all")
+        assert largest(run(kernel, different), wanted[:4]) > 1e-2
+
+
+@pytest.mark.parametrize("order", ["causal", "ranks"])
+@pytest.mark.parametrize("kernel", kernels())
+def test_an_order_holds_for_fewer_queries_than_keys(kernel: Kernel, order: str) -> None:
+    keys, few = Layout.of([5, 2, 4]), Layout.of([2, 2, 1])
+    ends = torch.tensor([3, 4, 5, 6, 10])  # the queries are the last tokens of their sequences
+    order_of = Ranks(keys.positions[ends], keys.positions) if order == "ranks" else Causal()
+    view = View(few, keys, order_of)
+    q, k, v, _ = inputs(len(keys.positions))
+    if kernel.supports(q[ends], view, 0.0):
+        whole = Reference()(q, k, v, View(keys, keys, Causal()), 0.0)
+        found = kernel(q[ends], k, v, view, 0.0)
+        assert torch.allclose(found, whole[ends], atol=1e-6)
+        assert not torch.allclose(found, whole[ends - 1], atol=1e-2)
 
 
 @pytest.mark.parametrize("kernel", kernels())
@@ -82,11 +126,11 @@ def test_bfloat16_comes_near_the_reference(kernel: Kernel) -> None:
     assert largest(run(kernel, view, torch.bfloat16), exact) < 0.02 * size
 
 
+@pytest.mark.parametrize("order", ["all", "causal"])
 @pytest.mark.parametrize("dropout", [0.0, DROPOUT])
 @pytest.mark.parametrize("kernel", kernels(dropout=DROPOUT))
-def test_backward_is_the_derivative_of_forward(kernel: Kernel, dropout: float) -> None:
-    layout = Layout.of([3, 3, 3, 2, 1])
-    view = View(layout, layout)
+def test_backward_is_the_derivative_of_forward(kernel: Kernel, dropout: float, order: str) -> None:
+    view = seen([3, 3, 3, 2, 1], order)
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         torch.manual_seed(0)  # the same weights are dropped each time
@@ -133,19 +177,23 @@ def test_dropout_is_off_in_evaluation(kernel: Kernel) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen needs a GPU; there is none here")
+@pytest.mark.parametrize("order", [None, Causal()])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
-def test_varlen_comes_near_the_reference(lengths: list[int]) -> None:
+def test_varlen_comes_near_the_reference(lengths: list[int], order: Causal | None) -> None:
     layout = Layout.of(lengths)
     there = layout.to(torch.device("cuda"))
+    near, far = View(layout, layout, order), View(there, there, order)
     generator = torch.Generator().manual_seed(0)
     drawn = [torch.randn(sum(lengths), HEADS, 64, generator=generator) for _ in range(4)]
     exact = [x.clone().requires_grad_() for x in drawn[:3]]
     narrow = [x.to("cuda", torch.bfloat16).requires_grad_() for x in drawn[:3]]
     varlen = next(kernel for kernel in KERNELS if type(kernel).__name__ == "VarLen")
-    assert varlen.supports(narrow[0], View(there, there), 0.0)
-    assert not varlen.supports(narrow[0], View(there, there), DROPOUT)
-    wanted = Reference()(exact[0], exact[1], exact[2], View(layout, layout), 0.0)
-    out = varlen(narrow[0], narrow[1], narrow[2], View(there, there), 0.0)
+    assert varlen.supports(narrow[0], far, 0.0)
+    assert not varlen.supports(narrow[0], far, DROPOUT)
+    ranks = Ranks(there.positions, there.positions)
+    assert not varlen.supports(narrow[0], View(there, there, ranks), 0.0)
+    wanted = Reference()(exact[0], exact[1], exact[2], near, 0.0)
+    out = varlen(narrow[0], narrow[1], narrow[2], far, 0.0)
     wanted.backward(drawn[3])
     out.backward(drawn[3].to("cuda", torch.bfloat16))
     pairs = [(out, wanted), *((n.grad, e.grad) for n, e in zip(narrow, exact, strict=True))]

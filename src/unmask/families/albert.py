@@ -23,6 +23,7 @@ SETTINGS = Settings(
     },
     activation="hidden_act",
     eps="layer_norm_eps",
+    defaults={"hidden_act": "gelu_new"},
     only={"position_embedding_type": "absolute", "tie_word_embeddings": True},
 )
 

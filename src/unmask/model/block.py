@@ -53,3 +53,14 @@ class Block(nn.Module):
         x = self.attention_norm(x + self.dropout(seen))
         out: Tensor = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
         return out
+
+
+class PreNormBlock(Block):
+    """The same parts as x + branch(norm(x)), which trains deep networks more steadily."""
+
+    def forward(self, x: Tensor, view: View) -> Tensor:
+        """(T, W) -> (T, W)."""
+        y = self.attention_norm(x)
+        x = x + self.dropout(self.attention(y, self.attention.remember(y), view))
+        out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        return out

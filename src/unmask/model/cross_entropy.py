@@ -53,7 +53,7 @@ def grouped_cross_entropy(scores: Tensor, sizes: Sequence[int], targets: Tensor)
     return cross_entropy(padded, targets)
 
 
-def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Part:
+def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Part:
     """Score x (M, W) through a layer of weight (V, W) and bias (V,) against labels (M,).
 
     It is `cross_entropy` of the layer's output, but for the gradient it keeps that output in the
@@ -76,10 +76,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
         narrow = weight.to(x.dtype)
-        logits = torch.addmm(bias.to(x.dtype), x, narrow.mT)  # (M, V)
+        logits = F.linear(x, narrow, None if bias is None else bias.to(x.dtype))  # (M, V)
         exact = torch.promote_types(x.dtype, torch.float32)
         total = torch.zeros((), dtype=exact, device=x.device)
         correct = torch.zeros((), dtype=torch.int64, device=x.device)
@@ -101,10 +101,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, slopes, labels = ctx.saved_tensors  # (M, W), (V, W), (M, V), (M,)
         scales = (scale * (labels >= 0)).to(x.dtype)[:, None]  # (M, 1), zero for fillers
         to_x = (slopes @ weight) * scales  # (M, W)
         to_weight = slopes.mT @ (x * scales)  # (V, W)
+        if not ctx.needs_input_grad[2]:
+            return to_x, to_weight.to(ctx.dtype), None, None
         to_bias = scales.mT @ slopes  # (1, V)
         return to_x, to_weight.to(ctx.dtype), to_bias[0].to(ctx.dtype), None

@@ -34,7 +34,7 @@ class Sinusoids(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """The tables that a structure has, summed and normed."""
+    """The tables that a structure has, summed normed and brought to the width."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Embeddings(nn.Module):
         self.piece = nn.Embedding(spec.pieces, width)
         self.position = (Sinusoids if spec.sinusoidal else nn.Embedding)(rows, width)
         self.segment = nn.Embedding(spec.segments, width) if spec.segments else None
-        self.norm = nn.LayerNorm(width, spec.eps)
+        self.norm = nn.LayerNorm(width, spec.eps) if spec.embedding_norm else nn.Identity()
         self.dropout = Dropout(0.0)
         self.projection = nn.Linear(width, spec.width) if spec.embedding_width else nn.Identity()
 

@@ -9,6 +9,7 @@ T tokens, n sequences of a group, L their length, H heads, D width of a head.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -19,7 +20,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from unmask.model.dropout import keep
-from unmask.model.view import View
+from unmask.model.scores import Term
+from unmask.model.view import Ranks, View
 
 ENOUGH = 3
 """Neighbours of equal length that make a group of their own."""
@@ -117,14 +119,23 @@ def _ragged(sequences: list[tuple[int, int]]) -> Ragged:
 class Grouped:
     """The kernel: self-attention on the CPU."""
 
-    def supports(self, q: Tensor, view: View, dropout: float) -> bool:
-        """Tell whether it can run on queries (Q, H, D)."""
-        return q.device.type == "cpu" and view.q is view.k
+    def supports(self, q: Tensor, view: View, dropout: float, terms: Sequence[Term] = ()) -> bool:
+        """Tell whether it can run on queries (Q, H, D); it knows no ranks or terms."""
+        known = not terms and not isinstance(view.order, Ranks)
+        return known and q.device.type == "cpu" and view.q is view.k
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        view: View,
+        dropout: float,
+        terms: Sequence[Term] = (),
+    ) -> Tensor:
         """Attend: q, k and v (T, H, D) -> (T, H, D)."""
         out: Tensor = _Attend.apply(  # type: ignore[no-untyped-call]
-            q, k, v, groups(view.q.lengths), dropout
+            q, k, v, groups(view.q.lengths), dropout, view.order is not None
         )
         return out
 
@@ -132,14 +143,21 @@ class Grouped:
 class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: tuple[Run | Ragged, ...], dropout: float
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        plan: tuple[Run | Ragged, ...],
+        dropout: float,
+        causal: bool,
     ) -> Tensor:
         out = torch.empty_like(q)
         ctx.plan, ctx.scale, ctx.dropout = plan, 1 / math.sqrt(q.shape[-1]), dropout
         saved: list[Tensor] = []
         for group in plan:
             qs, ks, vs = group.stack(q), group.stack(k), group.stack(v)  # (n * H, L, D)
-            logits = _product(qs, ks.mT, ctx.scale, group.hidden(qs))
+            hidden = _ahead(qs, group.hidden(qs)) if causal else group.hidden(qs)
+            logits = _product(qs, ks.mT, ctx.scale, hidden)
             weights = logits.softmax(-1)  # (n * H, L, L)
             saved += [qs, ks, vs, weights]
             if dropout:
@@ -168,7 +186,13 @@ class _Attend(torch.autograd.Function):
             to_logits = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
             group.spread(_product(to_logits, ks, ctx.scale), to_q)
             group.spread(_product(to_logits.mT, qs, ctx.scale), to_k)
-        return to_q, to_k, to_v, None, None
+        return to_q, to_k, to_v, None, None, None
+
+
+def _ahead(x: Tensor, hidden: Tensor | None) -> Tensor:
+    """Give what is added to the logits of matrices x to hide what lies ahead, too: (.., L, L)."""
+    ahead = x.new_full((x.shape[1], x.shape[1]), -math.inf).triu_(1)  # (L, L)
+    return ahead[None] if hidden is None else hidden + ahead
 
 
 def _product(a: Tensor, b: Tensor, scale: float, added: Tensor | None = None) -> Tensor:

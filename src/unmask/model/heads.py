@@ -15,18 +15,12 @@ from unmask.model.dropout import Dropout
 from unmask.model.spec import Activation, Spec
 
 
-class MaskedLM(nn.Module):
-    """Predicts tokens: transform, norm, then a decoder that is the embedding table, with a bias."""
+class Decoder(nn.Module):
+    """Predicts tokens by the embedding table itself, with a bias of its own or none."""
 
-    def __init__(
-        self, spec: Spec, pieces: nn.Embedding, activation: Activation | None = None
-    ) -> None:
+    def __init__(self, pieces: nn.Embedding, bias: bool = True) -> None:
         super().__init__()
-        width = pieces.embedding_dim
-        self.transform = nn.Linear(spec.width, width)
-        self.activation = ACTIVATIONS[activation or spec.activation]
-        self.norm = nn.LayerNorm(width, spec.eps)
-        self.bias = nn.Parameter(torch.zeros(spec.pieces))
+        self.bias = nn.Parameter(torch.zeros(pieces.num_embeddings)) if bias else None
         # In a tuple torch does not see the embedding, so it is not registered (and saved) twice.
         self._tied = (pieces,)
 
@@ -39,6 +33,22 @@ class MaskedLM(nn.Module):
         return linear_cross_entropy(
             self._transformed(hidden), self._tied[0].weight, self.bias, labels
         )
+
+    def _transformed(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+
+class MaskedLM(Decoder):
+    """Predicts tokens as BERT does: transform and norm, then a decoder."""
+
+    def __init__(
+        self, spec: Spec, pieces: nn.Embedding, activation: Activation | None = None
+    ) -> None:
+        super().__init__(pieces)
+        width = pieces.embedding_dim
+        self.transform = nn.Linear(spec.width, width)
+        self.activation = ACTIVATIONS[activation or spec.activation]
+        self.norm = nn.LayerNorm(width, spec.eps)
 
     def _transformed(self, hidden: Tensor) -> Tensor:
         out: Tensor = self.norm(self.activation(self.transform(hidden)))
@@ -59,12 +69,16 @@ class Pooler(nn.Module):
 
 
 class Head(nn.Module):
-    """The bricks that one kind of checkpoint has; absent ones are None."""
+    """The bricks that one kind of checkpoint has; absent ones are None.
+
+    `masked` predicts the tokens behind masks, `following` those that come next.
+    """
 
     def __init__(
         self,
         *,
-        masked: MaskedLM | None = None,
+        masked: Decoder | None = None,
+        following: Decoder | None = None,
         pooler: Pooler | None = None,
         pair: nn.Linear | None = None,
         classifier: nn.Linear | None = None,
@@ -72,6 +86,7 @@ class Head(nn.Module):
     ) -> None:
         super().__init__()
         self.masked = masked
+        self.following = following
         self.pooler = pooler
         self.pair = pair
         self.classifier = classifier

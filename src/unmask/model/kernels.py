@@ -1,8 +1,8 @@
 """Attention over packed tokens: several ways to compute one thing.
 
-softmax(q k' / sqrt(D)) v, where a query sees the keys of its own sequence; in training, dropout
-acts on the softmax (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762). `Reference` says
-what is true; the others are faster where they apply and are tested against it.
+softmax((q k' + terms) / sqrt(D)) v, where a query sees those keys that the view lets it see; in
+training, dropout acts on the softmax (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762).
+`Reference` says what is true; the others are faster where they apply and are tested against it.
 
 Q query tokens, K key tokens, B sequences, L the longest, H heads, D width of a head.
 """
@@ -10,7 +10,7 @@ Q query tokens, K key tokens, B sequences, L the longest, H heads, D width of a 
 import importlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Protocol, cast
 
@@ -20,7 +20,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unmask.model.grouped import Grouped
-from unmask.model.view import View
+from unmask.model.scores import Term
+from unmask.model.view import Causal, Ranks, View
 from unmask.tokens import Layout
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,19 @@ log = logging.getLogger(__name__)
 class Kernel(Protocol):
     """One way to compute attention."""
 
-    def supports(self, q: Tensor, view: View, dropout: float) -> bool:
+    def supports(self, q: Tensor, view: View, dropout: float, terms: Sequence[Term] = ()) -> bool:
         """Whether this kernel can run on such queries (Q, H, D)."""
         ...
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        view: View,
+        dropout: float,
+        terms: Sequence[Term] = (),
+    ) -> Tensor:
         """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
         ...
 
@@ -41,13 +50,22 @@ class Kernel(Protocol):
 class Reference:
     """Every query against every key of the batch: the definition, for tests."""
 
-    def supports(self, q: Tensor, view: View, dropout: float) -> bool:
+    def supports(self, q: Tensor, view: View, dropout: float, terms: Sequence[Term] = ()) -> bool:
         """Tell whether it can run: always."""
         return True
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        view: View,
+        dropout: float,
+        terms: Sequence[Term] = (),
+    ) -> Tensor:
         """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
-        logits = torch.einsum("qhd,khd->hqk", q, k) / math.sqrt(q.shape[-1])
+        products = torch.einsum("qhd,khd->hqk", q, k)
+        logits = sum((term.dense() for term in terms), products) / math.sqrt(q.shape[-1])
         weights = logits.masked_fill(~view.allowed(), float("-inf")).softmax(-1)
         return torch.einsum("hqk,khd->qhd", F.dropout(weights, dropout), v)
 
@@ -55,16 +73,29 @@ class Reference:
 class Padded:
     """Lays the sequences out as rows and hands them to torch's attention, on any device."""
 
-    def supports(self, q: Tensor, view: View, dropout: float) -> bool:
+    def supports(self, q: Tensor, view: View, dropout: float, terms: Sequence[Term] = ()) -> bool:
         """Tell whether it can run: always."""
         return True
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        view: View,
+        dropout: float,
+        terms: Sequence[Term] = (),
+    ) -> Tensor:
         """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
-        cells = torch.arange(view.k.max_seqlen, device=q.device)
-        inside = cells < view.k.cu_seqlens.diff()[:, None]  # (B, L)
+        # Behind the end of a sequence there are only keys that no real query sees: no mask needed.
+        plain = isinstance(view.order, Causal) and view.q is view.k and not terms
         rows = F.scaled_dot_product_attention(
-            _pad(q, view.q), _pad(k, view.k), _pad(v, view.k), inside[:, None, None], dropout
+            _pad(q, view.q),
+            _pad(k, view.k),
+            _pad(v, view.k),
+            None if plain else _mask(q, view, terms),
+            dropout,
+            is_causal=plain,
         )  # (B, H, L, D)
         return _unpad(rows, view.q)
 
@@ -72,8 +103,8 @@ class Padded:
 class VarLen:
     """torch's flash attention over packed sequences: on a GPU, in half precision."""
 
-    def supports(self, q: Tensor, view: View, dropout: float) -> bool:
-        """Tell whether it can run on queries (Q, H, D); it knows no dropout."""
+    def supports(self, q: Tensor, view: View, dropout: float, terms: Sequence[Term] = ()) -> bool:
+        """Tell whether it can run on queries (Q, H, D); it knows no dropout, ranks or terms."""
         return (
             q.device.type == "cuda"
             and q.dtype in (torch.float16, torch.bfloat16)
@@ -81,12 +112,29 @@ class VarLen:
             and q.shape[-1] % 8 == 0
             and q.shape[-1] <= 256
             and not dropout
+            and not terms
+            and not isinstance(view.order, Ranks)
         )
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, view: View, dropout: float) -> Tensor:
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        view: View,
+        dropout: float,
+        terms: Sequence[Term] = (),
+    ) -> Tensor:
         """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
         out = _varlen()(
-            q, k, v, view.q.cu_seqlens, view.k.cu_seqlens, view.q.max_seqlen, view.k.max_seqlen
+            q,
+            k,
+            v,
+            view.q.cu_seqlens,
+            view.k.cu_seqlens,
+            view.q.max_seqlen,
+            view.k.max_seqlen,
+            window_size=(-1, -1 if view.order is None else 0),  # how far back and ahead
         )
         assert isinstance(out, Tensor), "a tuple comes only where more was asked for"
         return out
@@ -97,6 +145,31 @@ def _varlen() -> Callable[..., Tensor | tuple[Tensor, ...]]:
     """Load torch's kernel at its first use: it brings the compiler with it, seconds of imports."""
     module = importlib.import_module("torch.nn.attention.varlen")
     return cast(Callable[..., Tensor | tuple[Tensor, ...]], module.varlen_attn)
+
+
+def _mask(q: Tensor, view: View, terms: Sequence[Term]) -> Tensor:
+    """Say which keys rows of queries see, or add to their scores: (B, 1 or H, 1 or L, L)."""
+    cells = torch.arange(view.k.max_seqlen, device=q.device)
+    seen = (cells < view.k.cu_seqlens.diff()[:, None])[:, None, None]  # (B, 1, 1, L)
+    if (ranks := view.ranks()) is not None:
+        own, other = _cells(ranks.q, view.q), _cells(ranks.k, view.k)  # (B, L), (B, L)
+        seen = seen & (other[:, None] <= own[:, :, None])[:, None]  # (B, 1, L, L)
+    if not terms:
+        return seen
+    added = sum((_rows(term, view) for term in terms[1:]), _rows(terms[0], view))
+    return (added / math.sqrt(q.shape[-1])).masked_fill(~seen, float("-inf"))
+
+
+def _rows(term: Term, view: View) -> Tensor:
+    """Give what a term adds, by rows: (B, H, L, L)."""
+    table = _pad(term.table, view.q)  # (Q, H, R) -> (B, H, L, R)
+    rows = term.row(_cells(term.q, view.q)[:, :, None], _cells(term.k, view.k)[:, None])
+    return table.gather(3, rows[:, None].expand(-1, table.shape[1], -1, -1))
+
+
+def _cells(x: Tensor, layout: Layout) -> Tensor:
+    """Lay numbers out as rows: (T,) -> (B, L)."""
+    return x.index_select(0, layout.pad_index).view(-1, layout.max_seqlen)
 
 
 def _pad(x: Tensor, layout: Layout) -> Tensor:
@@ -150,9 +223,11 @@ KERNELS: tuple[Kernel, ...] = (VarLen(), Grouped(), Padded(), Reference())
 """In order of preference: the first that supports the call runs."""
 
 
-def choose(kernels: tuple[Kernel, ...], q: Tensor, view: View, dropout: float) -> Kernel:
+def choose(
+    kernels: tuple[Kernel, ...], q: Tensor, view: View, dropout: float, terms: Sequence[Term] = ()
+) -> Kernel:
     """Pick the first kernel that supports these queries (Q, H, D)."""
-    kernel = next(kernel for kernel in kernels if kernel.supports(q, view, dropout))
+    kernel = next(kernel for kernel in kernels if kernel.supports(q, view, dropout, terms))
     _announce(type(kernel).__name__, q.device.type, q.dtype)
     return kernel
 

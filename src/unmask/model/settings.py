@@ -26,12 +26,15 @@ class Settings:
     """Name of the activation; None where it has no such setting."""
     eps: str | None = None
     """Name of what norms add to the variance; None where it has no such setting."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """What is supposed where such a setting is absent."""
     only: Mapping[str, Any] = field(default_factory=dict)
     """Settings that exist in one form here, with the value that is supposed where they are
     absent."""
 
     def read(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Give fields of a Spec. Raises UserError for a value that is not supported."""
+        config = {**self.defaults, **config}
         for key, value in self.only.items():
             if config.get(key, value) != value:
                 raise UserError(f"{key} is {config[key]!r}; only {value!r} is supported")

@@ -36,6 +36,14 @@ class Spec:
     """Whether positions are waves instead of learned."""
     position_start: int = 0
     """Row of the position table that the first token of a sequence takes."""
+    embedding_norm: bool = True
+    """Whether the embeddings are normed."""
+    norm_first: bool = False
+    """Whether a block norms what its parts read, instead of what comes of them."""
+    final_norm: bool = False
+    """Whether what leaves the last block is normed once more."""
+    causal: bool = False
+    """Whether a token sees only those before it, and itself."""
 
     @property
     def blocks(self) -> int:

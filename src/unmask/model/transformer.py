@@ -5,10 +5,10 @@ T tokens, W width.
 
 from torch import Tensor, nn
 
-from unmask.model.block import Block
+from unmask.model.block import Block, PreNormBlock
 from unmask.model.embeddings import Embeddings
 from unmask.model.spec import Spec
-from unmask.model.view import View
+from unmask.model.view import Causal, View
 from unmask.tokens import Tokens
 
 
@@ -19,13 +19,17 @@ class Transformer(nn.Module):
         super().__init__()
         self.width = spec.width
         self.embeddings = Embeddings(spec)
-        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.blocks))
+        block = PreNormBlock if spec.norm_first else Block
+        self.blocks = nn.ModuleList(block(spec) for _ in range(spec.blocks))
         self.schedule = tuple(range(spec.layers)) if spec.schedule is None else spec.schedule
+        self.norm = nn.LayerNorm(spec.width, spec.eps) if spec.final_norm else nn.Identity()
+        self.order = Causal() if spec.causal else None
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Read T tokens: -> their hidden states (T, W)."""
-        view = View(tokens.layout, tokens.layout)
+        view = View(tokens.layout, tokens.layout, self.order)
         x: Tensor = self.embeddings(tokens)
         for block in self.schedule:
             x = self.blocks[block](x, view)
-        return x
+        out: Tensor = self.norm(x)
+        return out

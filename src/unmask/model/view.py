@@ -1,4 +1,4 @@
-"""Which keys a query may see: those of its own sequence.
+"""Which keys a query may see: those of its own sequence, in an order or all of them.
 
 Q query tokens, K key tokens.
 """
@@ -11,12 +11,44 @@ from unmask.tokens import Layout
 
 
 @dataclass(frozen=True, slots=True)
+class Causal:
+    """A query sees the keys up to its own place; the last of both stand at the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """A query sees the keys of no higher rank than its own."""
+
+    q: Tensor
+    """(Q,) int64."""
+    k: Tensor
+    """(K,) int64."""
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """Sequence b of the queries sees sequence b of the keys, the whole of it."""
+    """Sequence b of the queries sees sequence b of the keys, as far as the order lets it."""
 
     q: Layout
     k: Layout
+    order: Causal | Ranks | None = None
+    """None: every query sees its whole sequence."""
+
+    def ranks(self) -> Ranks | None:
+        """Give the order as ranks."""
+        if not isinstance(self.order, Causal):
+            return self.order
+        return Ranks(self.places(), self.k.positions)
+
+    def places(self) -> Tensor:
+        """Give the place of each query among the keys: (Q,) int64."""
+        if self.q is self.k:
+            return self.q.positions
+        before = self.k.cu_seqlens.diff() - self.q.cu_seqlens.diff()  # (B,)
+        return self.q.positions + before[self.q.sequence_of]
 
     def allowed(self) -> Tensor:
         """Say it pair by pair: (Q, K) bool."""
-        return self.q.sequence_of[:, None] == self.k.sequence_of
+        same = self.q.sequence_of[:, None] == self.k.sequence_of
+        ranks = self.ranks()
+        return same if ranks is None else same & (ranks.k <= ranks.q[:, None])

@@ -15,6 +15,7 @@ from unmask.registry import discover
 OF_HEADS: Mapping[str, str] = {
     "pretraining": "fill-mask",
     "masked-lm": "fill-mask",
+    "causal-lm": "feature-extraction",
     "pooler": "feature-extraction",
     "none": "feature-extraction",
 }

@@ -32,4 +32,4 @@ def _layer(name: str, blocks: int) -> int:
     """Tell the layer of a parameter."""
     if found := re.match(r"encoder\.blocks\.(\d+)\.", name):
         return int(found[1]) + 1
-    return 0 if name.startswith("encoder.") else blocks + 1
+    return 0 if name.startswith("encoder.embeddings.") else blocks + 1
