@@ -86,12 +86,14 @@ class Tokens:
     layout: Layout
     segments: Tensor | None = None
     """(T,) int64, 0 for text A and 1 for text B; None: all 0."""
+    languages: Tensor | None = None
+    """(T,) int64, the number of each token's language; None: it is not told."""
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Tokens":
         """Copy everything to a device."""
-        segments = self.segments
+        kinds = (self.segments, self.languages)
         return Tokens(
             self.ids.to(device, non_blocking=non_blocking),
             self.layout.to(device, non_blocking),
-            None if segments is None else segments.to(device, non_blocking=non_blocking),
+            *(None if x is None else x.to(device, non_blocking=non_blocking) for x in kinds),
         )

@@ -1,6 +1,7 @@
 """Every family equals transformers' model of its name, in both directions, tensor by tensor."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,9 @@ def test_equals_transformers_in_both_directions(
         f" difference {max(found.values()):.1e}, in float64 {max(exact.values()):.1e}",
     )
     assert {case: size for case, size in found.items() if not size < TOLERANCE} == {}
-    assert {case: size for case, size in exact.items() if not size < EXACT} == {}
+    assert {
+        case: size for case, size in exact.items() if not size < EXACT.get(family.name, 1e-11)
+    } == {}
 
 
 HEADS = [
@@ -87,7 +90,7 @@ def test_a_mutation_of_any_tensor_is_seen(family: Family, structure: str, head: 
     model, pretrained = peer(family, head, spec), own(family, head, spec)
     copied(pretrained, model.double())
     pretrained.network.double()
-    assert difference(pretrained, model) < EXACT
+    assert difference(pretrained, model) < EXACT.get(family.name, 1e-11)
     largest = head == next(iter(family.heads))
     for name, tensor in pretrained.network.state_dict().items():
         if largest or name.startswith("head."):
@@ -146,13 +149,14 @@ def test_packed_equals_alone(family: Family) -> None:
         packed = ours(made, tokens)["hidden"].split(LENGTHS)
         for n, start in enumerate(tokens.layout.first.tolist()):
             span = slice(start, start + LENGTHS[n])
+            kinds = (tokens.segments, tokens.languages)
             alone = Tokens(
                 tokens.ids[span],
                 Layout.of(LENGTHS[n : n + 1]),
-                None if tokens.segments is None else tokens.segments[span],
+                *(None if kind is None else kind[span] for kind in kinds),
             )
             assert torch.allclose(ours(made, alone)["hidden"], packed[n], atol=TOLERANCE)
-        moved = ours(made, Tokens(tokens.ids, Layout.of(LENGTHS[::-1]), tokens.segments))
+        moved = ours(made, replace(tokens, layout=Layout.of(LENGTHS[::-1])))
         assert not torch.allclose(moved["hidden"], torch.cat(packed), atol=1e-2)
 
 

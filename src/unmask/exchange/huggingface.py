@@ -87,7 +87,12 @@ class Pretrained:
         classifier = names.theirs({n: t for n, t in state.items() if n.startswith(CLASSIFIER)})
         same = (head, labels) == (self.head, self.labels)
         have = self.family.names(self.spec, self.head).theirs(self.network.state_dict())
-        known = {n for n in wanted if n in have and (same or n not in classifier)}
+        known = {
+            name
+            for name, tensor in wanted.items()
+            if name in have and have[name].shape == tensor.shape
+            if same or name not in classifier
+        }
         merged = {name: have[name] if name in known else wanted[name] for name in wanted}
         network.load_state_dict(names.ours(merged))
         drawn = [name for name in wanted if name not in known]

@@ -1,4 +1,4 @@
-"""What enters the encoder: the sum of a token's, its segment's and its position's embedding.
+"""What enters the encoder: the sum of the embeddings of a token and its place.
 
 T tokens, W width, P positions.
 """
@@ -43,6 +43,7 @@ class Embeddings(nn.Module):
         self.piece = nn.Embedding(spec.pieces, width)
         self.position = (Sinusoids if spec.sinusoidal else nn.Embedding)(rows, width)
         self.segment = nn.Embedding(spec.segments, width) if spec.segments else None
+        self.language = nn.Embedding(spec.languages, width) if spec.languages else None
         self.norm = nn.LayerNorm(width, spec.eps) if spec.embedding_norm else nn.Identity()
         self.dropout = Dropout(0.0)
         self.projection = nn.Linear(width, spec.width) if spec.embedding_width else nn.Identity()
@@ -56,5 +57,7 @@ class Embeddings(nn.Module):
         if self.segment is not None:
             segments = tokens.segments
             x = x + (self.segment.weight[0] if segments is None else self.segment(segments))
+        if self.language is not None and tokens.languages is not None:
+            x = x + self.language(tokens.languages)
         out: Tensor = self.projection(self.dropout(self.norm(x)))
         return out

@@ -58,13 +58,18 @@ class MaskedLM(Decoder):
 class Pooler(nn.Module):
     """Sums a sequence up in one row: a product with the state of the token that stands for it."""
 
-    def __init__(self, spec: Spec, activation: Callable[[Tensor], Tensor] = torch.tanh) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        activation: Callable[[Tensor], Tensor] = torch.tanh,
+        width: int | None = None,
+    ) -> None:
         super().__init__()
-        self.dense = nn.Linear(spec.width, spec.width)
+        self.dense = nn.Linear(spec.width, width or spec.width)
         self.activation = activation
 
     def forward(self, hidden: Tensor, rows: Tensor) -> Tensor:
-        """Pool (T, W), where `rows` (B,) stand for the sequences: -> (B, W)."""
+        """Pool (T, W), where `rows` (B,) stand for the sequences: -> (B, W or width)."""
         return self.activation(self.dense(hidden.index_select(0, rows)))
 
 

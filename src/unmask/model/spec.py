@@ -32,6 +32,8 @@ class Spec:
     """Of the embeddings, which then are projected to the width; None: they have that width."""
     schedule: tuple[int, ...] | None = None
     """Which block each layer is, where layers share their weights; None: each its own."""
+    languages: int = 0
+    """Rows of the table of languages; 0: there is none."""
     sinusoidal: bool = False
     """Whether positions are waves instead of learned."""
     position_start: int = 0
