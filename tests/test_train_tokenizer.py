@@ -196,6 +196,11 @@ def test_a_tiny_vocabulary_is_an_error(tmp_path: Path) -> None:
         vocabulary("nothing", out=tmp_path, vocab_size=99)
 
 
+def test_a_language_is_named_where_it_matters(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--language fr: wordpiece reads all languages alike"):
+        vocabulary("nothing", out=tmp_path, language="fr")
+
+
 @pytest.mark.parametrize("errors", ["strict", "replace"])
 def test_undecodable_text(tmp_path: Path, errors: Literal["strict", "replace"]) -> None:
     (tmp_path / "a.txt").write_bytes(b"caf\xe9 cafe cafe")

@@ -25,7 +25,7 @@ class Token:
     position: int
     """Its place in the sequence."""
     segment: int
-    """0 in `[CLS] A [SEP]`, 1 in `B [SEP]`."""
+    """By BERT, 0 in `[CLS] A [SEP]`, 1 in `B [SEP]`."""
     token: str
     """The piece of the vocabulary."""
     id: int
@@ -72,12 +72,12 @@ class TextView:
 
     def _words(self) -> list[Text | Table]:
         """Say what the sequence is."""
-        pair = any(one.segment for one in self.tokens)
+        pair = len(self.sentences) > 1
         what = (
             f"{len(self.sentences)} sentences, cut into A and B: a pair as next-sentence prediction"
             " sees it, where B follows A"
             if pair
-            else "one sentence: [CLS] A [SEP]. With two, a pair as in next-sentence prediction"
+            else "one sentence. With two, a pair as in next-sentence prediction"
         )
         words: list[Text | Table] = [Text(f"{len(self.tokens)} tokens, {what}")]
         if self.left_out:

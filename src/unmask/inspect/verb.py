@@ -43,7 +43,7 @@ def _folder(subject: str, options: InspectOptions) -> StoreView:
     if not (folder / MANIFEST).exists():
         if (folder / "config.json").exists():
             raise UserError(f"{subject}: a model folder; inspect it with --model {subject}")
-        if (folder / "tokenizer.json").exists() or (folder / "vocab.txt").exists():
+        if (folder / "tokenizer_config.json").exists() or (folder / "vocab.txt").exists():
             raise UserError(f"{subject}: a tokenizer; give a text and --tokenizer {subject}")
     return view_store(folder, options.seed)
 

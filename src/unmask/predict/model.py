@@ -47,7 +47,7 @@ class Model:
     def __init__(self, pretrained: Pretrained, name: str = "model") -> None:
         if pretrained.tokenizer is None:
             raise UserError(
-                f"{name}: it has no tokenizer; copy its tokenizer.json or vocab.txt there"
+                f"{name}: it has no tokenizer; copy its tokenizer.json, or its vocabulary, there"
             )
         self.pretrained = pretrained
         self.network = pretrained.network
@@ -79,7 +79,7 @@ class Model:
     @property
     def longest(self) -> int:
         """The most tokens that the model reads, [CLS] and [SEP] included."""
-        return self.pretrained.spec.positions
+        return self.pretrained.spec.longest
 
     @property
     def task(self) -> str:

@@ -15,12 +15,15 @@ def train_tokenizer(options: TokenizerOptions) -> Tokenizer:
     """Train a vocabulary on text, and save it with its tokenizer.
 
     The special tokens come first: `vocab_size` entries, fewer where the text has no more. Raises
-    UserError when the text cannot be read, when there is none, or when `vocab_size` is too small.
+    UserError when the text cannot be read, when there is none, when `vocab_size` is too small, or
+    when a language is named to a kind that makes no difference between them.
     """
     kinds: Mapping[str, type[Tokenizer]] = discover("unmask.text.kinds", "KIND")
     kind, size = kinds[options.kind], options.vocab_size
     if size < kind.smallest:
         raise UserError(f"--vocab-size {size}: give at least {kind.smallest} entries.")
+    if options.language != "en" and options.kind != "moses-bpe":
+        raise UserError(f"--language {options.language}: {options.kind} reads all languages alike.")
     sample = Sample(options.texts, options.errors)
     tokenizer = kind.train(sample, options)
     tokenizer.save(options.out)
