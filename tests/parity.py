@@ -34,6 +34,15 @@ GPT2 = replace(
     causal=True,
 )
 XLM = replace(SMALL, segments=0, inner=64)
+XLNET = replace(
+    SMALL,
+    positions=None,
+    segments=0,
+    embedding_norm=False,
+    attention_bias=False,
+    scores="transformer-xl",
+    two_streams=True,
+)
 STRUCTURES: dict[str, dict[str, Spec]] = {
     "bert": {
         "gelu": SMALL,
@@ -66,6 +75,7 @@ STRUCTURES: dict[str, dict[str, Spec]] = {
         "causal": replace(XLM, causal=True, languages=2),
     },
     "flaubert": {"plain": XLM, "languages": replace(XLM, languages=2, activation="relu")},
+    "xlnet": {"plain": XLNET, "relu": replace(XLNET, activation="relu", inner=40)},
 }
 """Of each family those that its tests compare; all heads are compared with the first one only."""
 
@@ -85,7 +95,7 @@ def batch(spec: Spec) -> Tokens:
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(6, spec.pieces, (sum(LENGTHS),), generator=generator)
     kinds = torch.randint(6, (2, len(ids)), generator=generator)
-    segments = kinds[0] % 2 if spec.segments > 1 else None
+    segments = kinds[0] % 2 if spec.segments > 1 or spec.scores else None
     languages = kinds[1] % spec.languages if spec.languages else None
     return Tokens(ids, Layout.of(LENGTHS), segments, languages)
 
@@ -122,6 +132,8 @@ def theirs(model: transformers.PreTrainedModel, tokens: Tokens) -> dict[str, Ten
     """Give all that a model of transformers computes, padded, under the names of ours."""
     layout = tokens.layout
     inside = torch.arange(layout.max_seqlen) < torch.tensor(layout.lengths)[:, None]  # (B, L)
+    if model.config.model_type == "xlnet":  # which takes the last cell for the last token
+        inside = inside.flip(1)
 
     def padded(x: Tensor, blank: int) -> Tensor:
         rows = torch.full(inside.shape, blank)

@@ -356,14 +356,15 @@ def _whole(path: Path) -> Iterator[Path]:
 def _card(pretrained: Pretrained) -> str:
     spec = pretrained.spec
     parameters = sum(p.numel() for p in pretrained.network.parameters())
+    longest = "any number of" if spec.positions is None else f"up to {spec.positions}"
     return f"""---
 library_name: transformers
 tags: [{pretrained.family.name}, unmask]
 ---
 # A {pretrained.family.name} of {parameters:,} parameters
 
-{spec.layers} layers of width {spec.width} with {spec.heads} attention heads, sequences of up to
-{spec.positions} tokens, a vocabulary of {spec.pieces:,}. Saved by unmask; `transformers` opens it
+{spec.layers} layers of width {spec.width} with {spec.heads} attention heads, sequences of
+{longest} tokens, a vocabulary of {spec.pieces:,}. Saved by unmask; `transformers` opens it
 as `{pretrained.family.heads[pretrained.head].architecture}`.
 
 What it was trained on, and what it must not be used for, is for its makers to add here.

@@ -28,7 +28,7 @@ def config(spec: Spec, model_type: str) -> dict[str, Any]:
     return {
         "model_type": model_type,
         **bert.SETTINGS.write(spec),
-        "max_position_embeddings": spec.positions + spec.position_start,
+        "max_position_embeddings": spec.longest + spec.position_start,
         "pad_token_id": spec.position_start - 1,
     }
 

@@ -3,12 +3,14 @@
 Q query tokens, K source tokens, W width, H heads, D = W / H.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from unmask.model.dropout import Dropout
 from unmask.model.kernels import KERNELS, choose
+from unmask.model.scores import SCORES, Term
 from unmask.model.spec import Spec
 from unmask.model.view import View
 
@@ -28,10 +30,11 @@ class Attention(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.heads = spec.heads
-        self.query = nn.Linear(spec.width, spec.width)
-        self.key = nn.Linear(spec.width, spec.width)
-        self.value = nn.Linear(spec.width, spec.width)
-        self.output = nn.Linear(spec.width, spec.width)
+        self.query = nn.Linear(spec.width, spec.width, bias=spec.attention_bias)
+        self.key = nn.Linear(spec.width, spec.width, bias=spec.attention_bias)
+        self.value = nn.Linear(spec.width, spec.width, bias=spec.attention_bias)
+        self.output = nn.Linear(spec.width, spec.width, bias=spec.attention_bias)
+        self.scores = SCORES[spec.scores](spec) if spec.scores else None
         self.dropout = Dropout(0.0)  # its rate acts on the weights, inside the kernel
         self.kernels = KERNELS
 
@@ -42,9 +45,12 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, kv: KV, view: View) -> Tensor:
         """Attend: (Q, W) -> (Q, W)."""
         q = self._split(self.query(x))
+        terms: Sequence[Term] = ()
+        if self.scores is not None:
+            q, terms = self.scores(q, view)
         dropout = self.dropout.p if self.training else 0.0
-        kernel = choose(self.kernels, q, view, dropout)
-        seen = kernel(q, kv.k, kv.v, view, dropout)  # (Q, H, D)
+        kernel = choose(self.kernels, q, view, dropout, terms)
+        seen = kernel(q, kv.k, kv.v, view, dropout, terms)  # (Q, H, D)
         out: Tensor = self.output(seen.flatten(1))  # (Q, H, D) -> (Q, W)
         return out
 

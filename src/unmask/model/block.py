@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unmask.model.attention import Attention
+from unmask.model.attention import KV, Attention
 from unmask.model.dropout import Dropout
 from unmask.model.spec import Activation, Spec
 from unmask.model.view import View
@@ -47,9 +47,13 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(spec.width, spec.eps)
         self.dropout = Dropout(0.0)
 
-    def forward(self, x: Tensor, view: View) -> Tensor:
-        """(T, W) -> (T, W)."""
-        seen = self.attention(x, self.attention.remember(x), view)
+    def remember(self, x: Tensor) -> KV:
+        """Keep of x (T, W) what attention reads."""
+        return self.attention.remember(x)
+
+    def forward(self, x: Tensor, view: View, kv: KV | None = None) -> Tensor:
+        """(T, W) -> (T, W); kv: what is read, where that is not x itself."""
+        seen = self.attention(x, self.remember(x) if kv is None else kv, view)
         x = self.attention_norm(x + self.dropout(seen))
         out: Tensor = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
         return out
@@ -58,9 +62,14 @@ class Block(nn.Module):
 class PreNormBlock(Block):
     """The same parts as x + branch(norm(x)), which trains deep networks more steadily."""
 
-    def forward(self, x: Tensor, view: View) -> Tensor:
-        """(T, W) -> (T, W)."""
+    def remember(self, x: Tensor) -> KV:
+        """Keep of x (T, W) what attention reads."""
+        return self.attention.remember(self.attention_norm(x))
+
+    def forward(self, x: Tensor, view: View, kv: KV | None = None) -> Tensor:
+        """(T, W) -> (T, W); kv: what is read, where that is not x itself."""
         y = self.attention_norm(x)
-        x = x + self.dropout(self.attention(y, self.attention.remember(y), view))
+        seen = self.attention(y, self.attention.remember(y) if kv is None else kv, view)
+        x = x + self.dropout(seen)
         out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         return out

@@ -1,6 +1,6 @@
 """What enters the encoder: the sum of the embeddings of a token and its place.
 
-T tokens, W width, P positions.
+T tokens, M of them to be guessed, W width, P positions.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from unmask.model.dropout import Dropout
 from unmask.model.spec import Spec
-from unmask.tokens import Tokens
+from unmask.tokens import Layout, Tokens
 
 
 class Sinusoids(nn.Module):
@@ -34,26 +34,28 @@ class Sinusoids(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """The tables that a structure has, summed normed and brought to the width."""
+    """The tables that a structure has, summed, normed and brought to the width."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        rows, width = spec.position_start + spec.positions, spec.embedding_width or spec.width
-        self.start = spec.position_start
+        width, self.start = spec.embedding_width or spec.width, spec.position_start
         self.piece = nn.Embedding(spec.pieces, width)
-        self.position = (Sinusoids if spec.sinusoidal else nn.Embedding)(rows, width)
+        self.position: nn.Embedding | Sinusoids | None = None
+        if spec.positions is not None:
+            kind = Sinusoids if spec.sinusoidal else nn.Embedding
+            self.position = kind(self.start + spec.positions, width)
         self.segment = nn.Embedding(spec.segments, width) if spec.segments else None
         self.language = nn.Embedding(spec.languages, width) if spec.languages else None
         self.norm = nn.LayerNorm(width, spec.eps) if spec.embedding_norm else nn.Identity()
         self.dropout = Dropout(0.0)
         self.projection = nn.Linear(width, spec.width) if spec.embedding_width else nn.Identity()
+        self.unseen = nn.Parameter(torch.zeros(spec.width)) if spec.two_streams else None
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Look up T tokens: -> (T, W)."""
-        longest, limit = tokens.layout.max_seqlen, len(self.position.weight) - self.start
-        assert longest <= limit, f"a sequence of {longest} tokens; there are {limit} positions"
-        places = tokens.layout.positions
-        x = self.piece(tokens.ids) + self.position(places + self.start if self.start else places)
+        x: Tensor = self.piece(tokens.ids)
+        if self.position is not None:
+            x = x + self.position(self._rows(tokens.layout, len(self.position.weight)))
         if self.segment is not None:
             segments = tokens.segments
             x = x + (self.segment.weight[0] if segments is None else self.segment(segments))
@@ -61,3 +63,15 @@ class Embeddings(nn.Module):
             x = x + self.language(tokens.languages)
         out: Tensor = self.projection(self.dropout(self.norm(x)))
         return out
+
+    def of_unseen(self, count: int) -> Tensor:
+        """Give what stands for so many tokens that are to be guessed: (M, W)."""
+        assert self.unseen is not None, "only structures of two streams guess unseen tokens"
+        out: Tensor = self.dropout(self.unseen.expand(count, -1))
+        return out
+
+    def _rows(self, layout: Layout, rows: int) -> Tensor:
+        """Find the row of each token in the table of positions: (T,)."""
+        longest, limit = layout.max_seqlen, rows - self.start
+        assert longest <= limit, f"a sequence of {longest} tokens; there are {limit} positions"
+        return layout.positions + self.start if self.start else layout.positions

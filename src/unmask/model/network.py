@@ -28,15 +28,16 @@ class Network(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw random weights: truncated normal matrices, biases of 0, norms of scale 1."""
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                std = INITIAL_STD
-                nn.init.trunc_normal_(
-                    module.weight, std=std, a=-2 * std, b=2 * std, generator=generator
-                )
-            elif isinstance(module, nn.LayerNorm):
-                nn.init.ones_(module.weight)
-            if isinstance(bias := getattr(module, "bias", None), Tensor):
-                nn.init.zeros_(bias)
+            for name, parameter in module.named_parameters(recurse=False):
+                if name == "bias":
+                    nn.init.zeros_(parameter)
+                elif isinstance(module, nn.LayerNorm):
+                    nn.init.ones_(parameter)
+                else:
+                    std = INITIAL_STD
+                    nn.init.trunc_normal_(
+                        parameter, std=std, a=-2 * std, b=2 * std, generator=generator
+                    )
 
     def set_dropout(self, rate: float) -> None:
         """Drop hidden states and attention weights at this rate in training."""

@@ -1,5 +1,6 @@
 """The structure of a Transformer encoder, as data: nothing of training, no torch."""
 
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,8 +21,8 @@ class Spec:
     """Through which a token goes, one after the other."""
     pieces: int
     """V, entries of the vocabulary."""
-    positions: int
-    """Longest sequence."""
+    positions: int | None
+    """Longest sequence; None: any, as only distances are told, by the scores."""
     segments: int
     """Rows of the segment table; 0: there is none."""
     activation: Activation = "gelu"
@@ -44,8 +45,19 @@ class Spec:
     """Whether a block norms what its parts read, instead of what comes of them."""
     final_norm: bool = False
     """Whether what leaves the last block is normed once more."""
+    attention_bias: bool = True
+    """Whether what attention computes has biases."""
+    scores: Literal["transformer-xl"] | None = None
+    """What adds to the products of queries and keys."""
+    two_streams: bool = False
+    """Whether tokens can be guessed by a second stream, which does not see them."""
     causal: bool = False
     """Whether a token sees only those before it, and itself."""
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of a sequence."""
+        return sys.maxsize if self.positions is None else self.positions
 
     @property
     def blocks(self) -> int:

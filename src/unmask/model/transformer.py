@@ -3,6 +3,8 @@
 T tokens, W width.
 """
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from unmask.model.block import Block, PreNormBlock
@@ -27,9 +29,14 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Read T tokens: -> their hidden states (T, W)."""
-        view = View(tokens.layout, tokens.layout, self.order)
+        segments = None if tokens.segments is None else (tokens.segments, tokens.segments)
+        view = View(tokens.layout, tokens.layout, self.order, segments)
         x: Tensor = self.embeddings(tokens)
-        for block in self.schedule:
-            x = self.blocks[block](x, view)
+        for block in self.path():
+            x = block(x, view)
         out: Tensor = self.norm(x)
         return out
+
+    def path(self) -> list[Block]:
+        """List the block of each layer."""
+        return [cast(Block, self.blocks[number]) for number in self.schedule]

@@ -33,6 +33,10 @@ class View:
     k: Layout
     order: Causal | Ranks | None = None
     """None: every query sees its whole sequence."""
+    segments: tuple[Tensor, Tensor] | None = None
+    """(Q,) and (K,) int64, those of queries and keys; None: all the same."""
+    at: Tensor | None = None
+    """(Q,) int64, the place of each query among the keys; None: the last ones stand together."""
 
     def ranks(self) -> Ranks | None:
         """Give the order as ranks."""
@@ -42,6 +46,8 @@ class View:
 
     def places(self) -> Tensor:
         """Give the place of each query among the keys: (Q,) int64."""
+        if self.at is not None:
+            return self.at
         if self.q is self.k:
             return self.q.positions
         before = self.k.cu_seqlens.diff() - self.q.cu_seqlens.diff()  # (B,)

@@ -16,6 +16,7 @@ OF_HEADS: Mapping[str, str] = {
     "pretraining": "fill-mask",
     "masked-lm": "fill-mask",
     "causal-lm": "feature-extraction",
+    "permutation-lm": "feature-extraction",
     "pooler": "feature-extraction",
     "none": "feature-extraction",
 }
@@ -36,7 +37,7 @@ def purpose(pretrained: Pretrained, name: str, wanted: str | None = None) -> tup
         kind, kept = _other(pretrained, name, kind, kind_of(wanted)), {}
     reading = {"length": kind.length, **kept}
     laid = config.load(Reading, [(f"{name}: the reading in config.json", reading)])
-    laid = replace(laid, length=min(laid.length, pretrained.spec.positions))
+    laid = replace(laid, length=min(laid.length, pretrained.spec.longest))
     return kind, kind.restore(pretrained.labels, pretrained.config, laid)
 
 

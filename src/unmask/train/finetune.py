@@ -162,11 +162,11 @@ def _tuning(options: FinetuneOptions, kind: Kind, start: Pretrained) -> Tuning:
         for name, value in (("length", options.length), ("long", options.long))
         if value is not None
     }
-    positions = start.spec.positions
-    tuning = load_tuning(min(kind.length, positions), given, options.config, options.set)
-    if tuning.reading.length > positions:
+    longest = start.spec.longest
+    tuning = load_tuning(min(kind.length, longest), given, options.config, options.set)
+    if tuning.reading.length > longest:
         raise UserError(
-            f"reading.length is {tuning.reading.length}, but the model reads {positions} tokens"
+            f"reading.length is {tuning.reading.length}, but the model reads {longest} tokens"
         )
     return tuning
 

@@ -82,9 +82,9 @@ class Pretraining(Session[PretrainResult]):
     def _check(self) -> None:
         """Refuse now what would only fail later: long sequences, probes without a mask."""
         longest = max(phase.length for phase in self.settings.recipe.data.phases)
-        if longest > self.pretrained.spec.positions:
+        if longest > self.pretrained.spec.longest:
             raise UserError(
-                f"--model {self.settings.model} reads {self.pretrained.spec.positions} tokens;"
+                f"--model {self.settings.model} reads {self.pretrained.spec.longest} tokens;"
                 f" data.phases has sequences of {longest}"
             )
         for text in self.settings.probe:
