@@ -79,7 +79,7 @@ class Model:
     @property
     def longest(self) -> int:
         """The most tokens that the model reads, [CLS] and [SEP] included."""
-        return self.pretrained.spec.positions
+        return self.pretrained.spec.longest
 
     @property
     def task(self) -> str:
