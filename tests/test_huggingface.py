@@ -331,7 +331,10 @@ def lose_shard(folder: Path) -> None:
         (lambda f: (f / "config.json").unlink(), r"config\.json: no such file"),
         (lambda f: (f / "config.json").write_text("{"), r"config\.json: not JSON"),
         (lambda f: (f / "config.json").write_text("[]"), r"config\.json: not a JSON object"),
-        (lambda f: configure(f, model_type="t5"), "model_type is 't5', a family that unmask lacks; .* are .*bert"),
+        (
+            lambda f: configure(f, model_type="t5"),
+            "model_type is 't5', a family that unmask lacks; .* are .*bert",
+        ),
         (lambda f: configure(f, is_decoder=True), r"config\.json: is_decoder is True"),
     ],
 )
@@ -358,3 +361,22 @@ def test_a_model_that_is_nowhere_is_refused(source: str | Path) -> None:
 def test_without_a_network_the_message_says_so() -> None:
     with pytest.raises(UserError, match="this machine is offline"):
         locate("bert-base-uncased")
+
+
+def test_a_head_that_is_lacking_is_named_with_what_it_would_need(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
+    config = transformers.BertConfig(vocab_size=9, intermediate_size=8, **sizes)
+    transformers.BertForNextSentencePrediction(config).save_pretrained(tmp_path / "bert")
+    with pytest.raises(UserError, match=r"NextSentencePrediction, .* need cls\.seq_\w+\.(b|w)"):
+        read(tmp_path / "bert")
+    assert read(tmp_path / "bert", "pooler").head == "pooler"
+    sizes = {"d_model": 16, "n_head": 2, "n_layer": 1, "d_inner": 8}
+    other = transformers.XLNetConfig(vocab_size=9, **sizes)
+    transformers.XLNetForQuestionAnswering(other).save_pretrained(tmp_path / "xlnet")
+    with pytest.raises(UserError, match=r"XLNetForQuestionAnswering, .* need .*end_logits"):
+        read(tmp_path / "xlnet")
+
+
+def test_a_name_that_nobody_knows_is_no_obstacle(folder: Path) -> None:
+    configure(folder, architectures=["MyOwnBert"])
+    assert read(folder).head == "pretraining"

@@ -119,10 +119,8 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
         spec, labels = family.spec(config), _labels(config)
     found = _present(_tensors(folder), family, spec)
     heads = {name: _shapes(family, spec, name, len(labels)) for name in family.heads}
-    if head is None:
-        architectures = config.get("architectures") or []
-        named = [name for name, kind in family.heads.items() if kind.architecture in architectures]
-        head = _head(heads, found, named)
+    with _named(folder / "config.json"):
+        head = head or _head(heads, found, config.get("architectures") or [], family)
     with _named(folder):
         _check(heads[head], set().union(*heads.values()), found)
     with torch.device("meta"):
@@ -299,15 +297,29 @@ def _shapes(family: Family, spec: Spec, head: str, labels: int) -> dict[str, tup
 
 
 def _head(
-    heads: Mapping[str, Mapping[str, Any]], found: Container[str], named: Sequence[str]
+    heads: Mapping[str, Mapping[str, Any]],
+    found: Mapping[str, Any],
+    architectures: Sequence[str],
+    family: Family,
 ) -> str:
-    """Find the largest head that all tensors are there of, or else one that the config names."""
+    """Find the largest head that all tensors are there of, or else one that the config names.
+
+    Raises UserError where the config names another, which needs tensors that no other head has.
+    """
+    named = [name for name, kind in family.heads.items() if kind.architecture in architectures]
     complete = [head for head, tensors in heads.items() if all(name in found for name in tensors)]
-    if complete and not named:
-        return complete[0]
     if fitting := [head for head in complete if head in named]:
         return fitting[0]
-    return (named or list(heads))[-1]  # it is not complete, which is an error that tells more
+    if named or not complete:
+        return (named or list(heads))[-1]  # it is not complete, which is an error that tells more
+    rest = [name for name in found if not any(name in heads[head] for head in complete)]
+    if architectures and rest:
+        raise UserError(
+            f"architectures is {', '.join(architectures)}, a head of {family.name} that unmask"
+            f" lacks; it would need {', '.join(rest)}. There are"
+            f" {', '.join(dict.fromkeys(kind.architecture for kind in family.heads.values()))}"
+        )
+    return complete[0]
 
 
 def _check(
