@@ -116,7 +116,10 @@ def test_loss_and_gradients_equal_transformers(
     assert ours.item() == pytest.approx(wanted.item(), abs=1e-5)
     ours.backward()
     wanted.backward()
-    names, parameters = pretrained.family.names(pretrained.spec, pretrained.head), pretrained.network
+    names, parameters = (
+        pretrained.family.names(pretrained.spec, pretrained.head),
+        pretrained.network,
+    )
     slopes = {n: p.grad for n, p in parameters.named_parameters() if p.grad is not None}
     assert len(slopes) == len(list(parameters.parameters()))
     for name, slope in names.theirs(slopes).items():
