@@ -62,7 +62,9 @@ STRUCTURES: dict[str, dict[str, Spec]] = {
     "albert": {
         "one block": replace(SMALL, embedding_width=8, layers=3, schedule=(0, 0, 0)),
         "groups": replace(SMALL, embedding_width=8, layers=3, schedule=(0, 0, 1)),
-        "two a layer": replace(SMALL, heads=4, embedding_width=16, layers=4, schedule=(0, 1, 0, 1)),
+        "two a layer": replace(
+            SMALL, inner=40, embedding_width=16, layers=4, schedule=(0, 1, 0, 1)
+        ),
         "groups of two a layer": replace(
             SMALL, embedding_width=8, layers=6, schedule=(0, 1, 0, 1, 2, 3), activation="gelu_tanh"
         ),

@@ -14,6 +14,8 @@ from unmask.errors import UserError
 from unmask.exchange.huggingface import read, write
 from unmask.families.gpt2 import FAMILY
 from unmask.tokens import Tokens
+from unmask.train.layers import grouping
+from unmask.train.tuning import Layers
 
 SPEC = STRUCTURES["gpt2"]["plain"]
 CONFIG = FAMILY.config(SPEC)
@@ -127,6 +129,12 @@ def test_learning_without_a_bias_gives_the_same_gradient() -> None:
     plain = torch.nn.functional.cross_entropy(following(hidden), labels, reduction="sum")
     for one, other in zip(fast, torch.autograd.grad(plain, [hidden, table]), strict=True):
         assert torch.allclose(one, other, atol=TOLERANCE)
+
+
+def test_the_last_norm_learns_at_the_pace_of_the_head() -> None:
+    pace = grouping(Layers(decay=0.5), SPEC.layers, 10)
+    factors = [pace(f"encoder.{name}.weight").factor for name in ("embeddings.piece", "norm")]
+    assert factors == [0.125, pace("head.classifier.weight").factor]
 
 
 def test_transformers_generates_from_what_is_written(tmp_path: Path) -> None:
