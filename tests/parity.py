@@ -60,7 +60,7 @@ STRUCTURES: dict[str, dict[str, Spec]] = {
     "camembert": {"plain": replace(SMALL, segments=1, position_start=2)},
     "xlm-roberta": {"plain": replace(SMALL, segments=1, position_start=2)},
     "albert": {
-        "one block": replace(SMALL, embedding_width=8, layers=3, schedule=(0, 0, 0)),
+        "one block": replace(SMALL, inner=40, embedding_width=8, layers=3, schedule=(0, 0, 0)),
         "groups": replace(SMALL, embedding_width=8, layers=3, schedule=(0, 0, 1)),
         "two a layer": replace(
             SMALL, inner=40, embedding_width=16, layers=4, schedule=(0, 1, 0, 1)
