@@ -88,10 +88,12 @@ class Tokens:
     """(T,) int64, 0 for text A and 1 for text B; None: all 0."""
     languages: Tensor | None = None
     """(T,) int64, the number of each token's language; None: it is not told."""
+    positions: Tensor | None = None
+    """(T,) int64, the row of positions that each token takes; None: its place in its sequence."""
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Tokens":
         """Copy everything to a device."""
-        kinds = (self.segments, self.languages)
+        kinds = (self.segments, self.languages, self.positions)
         return Tokens(
             self.ids.to(device, non_blocking=non_blocking),
             self.layout.to(device, non_blocking),

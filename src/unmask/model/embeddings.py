@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from unmask.model.dropout import Dropout
 from unmask.model.spec import Spec
-from unmask.tokens import Layout, Tokens
+from unmask.tokens import Tokens
 
 
 class Sinusoids(nn.Module):
@@ -55,7 +55,7 @@ class Embeddings(nn.Module):
         """Look up T tokens: -> (T, W)."""
         x: Tensor = self.piece(tokens.ids)
         if self.position is not None:
-            x = x + self.position(self._rows(tokens.layout, len(self.position.weight)))
+            x = x + self.position(self._rows(tokens, len(self.position.weight)))
         if self.segment is not None:
             segments = tokens.segments
             x = x + (self.segment.weight[0] if segments is None else self.segment(segments))
@@ -70,8 +70,9 @@ class Embeddings(nn.Module):
         out: Tensor = self.dropout(self.unseen.expand(count, -1))
         return out
 
-    def _rows(self, layout: Layout, rows: int) -> Tensor:
+    def _rows(self, tokens: Tokens, rows: int) -> Tensor:
         """Find the row of each token in the table of positions: (T,)."""
-        longest, limit = layout.max_seqlen, rows - self.start
+        longest, limit = tokens.layout.max_seqlen, rows - self.start
         assert longest <= limit, f"a sequence of {longest} tokens; there are {limit} positions"
-        return layout.positions + self.start if self.start else layout.positions
+        places = tokens.layout.positions if tokens.positions is None else tokens.positions
+        return places + self.start if self.start else places
