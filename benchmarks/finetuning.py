@@ -2,9 +2,9 @@
 
 Every model starts from all-MiniLM-L6-v2. transformers is trained as its example scripts do it
 (finetuning_peer.py), in bfloat16, each batch filled up to its longest sequence; its scores stand
-beside ours, computed by the same tools. The clock compares 100 steady steps of each: ours, that run
-of transformers, the same with batches of similar lengths, and its example script as it comes. In
-any order, each resumed where it was stopped:
+beside ours, computed by the same tools. The clock compares 100 steady steps of each: ours,
+transformers' with random batches and with batches of similar lengths, and its example script as it
+comes. In any order, each resumed where it was stopped:
 
     python benchmarks/finetuning.py run transformers
     python benchmarks/finetuning.py run unmask

@@ -47,6 +47,7 @@ import unmask
 from unmask import hardware
 from unmask.contracts import Batch
 from unmask.text.reading import expand, read
+from unmask.text.template import BERT
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import checkpoint
 from unmask.train.corpus import Corpus
@@ -189,24 +190,23 @@ def set_up(work: Path) -> None:
             lines = [piece.text for piece in read(file) if piece.text.strip()]
             for ids in tokenizer.encode_batch(lines):
                 joined += [tokenizer.cls, *ids, tokenizer.sep]
-        count = len(joined) // LENGTH
-        rows = np.array(joined[: count * LENGTH], dtype=np.int32).reshape(count, LENGTH)
-        np.save(work / "rows.npy", rows)
+        whole = len(joined) // LENGTH * LENGTH
+        np.save(work / "rows.npy", np.array(joined[:whole], np.int32).reshape(-1, LENGTH))
 
 
 def heldout(work: Path) -> tuple[list[Batch], float]:
     """Give the held-out batches that everyone is scored on, and the loss of unigram frequencies."""
     recipe = load_recipe("bert-mini", sets=HELDOUT)
-    made = Corpus([str(work / "train")], str(work / "valid"), recipe, seed=0).heldout()
-    return list(made.batches), made.unigram_loss
+    held = Corpus([str(work / "train")], str(work / "valid"), recipe, BERT, seed=0).heldout()
+    return list(held.batches), held.unigram_loss
 
 
 def our_trainer(work: Path) -> tuple[Trainer, Corpus]:
     """Put our contestant together as `unmask pretrain` does."""
     recipe = load_recipe("bert-mini")
-    corpus = Corpus([str(work / "train")], str(work / "valid"), recipe, seed=0)
+    corpus = Corpus([str(work / "train")], str(work / "valid"), recipe, BERT, seed=0)
     settings = Settings(stores=corpus.sources, heldout="", seed=0, recipe=recipe)
-    network = model_of(settings, corpus.tokenizer).network
+    network = model_of(settings, corpus).network
     network.set_dropout(recipe.dropout)
     network.train()
     plan = plan_of(recipe, 0, work / "unmask", torch.bfloat16)

@@ -96,7 +96,7 @@ def main() -> None:
         special=np.arange(5),
         continues=np.zeros(arguments.vocabulary, dtype=bool),
     )
-    objective = MaskedObjective(vocabulary=vocabulary)
+    objective = MaskedObjective(vocabulary=vocabulary, pair="nsp")
     data = batch(objective, arguments.length, arguments.tokens)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 

@@ -84,8 +84,7 @@ def ours(store: Store, planner: Planner, length: int, masking: Masking) -> tuple
     """Run through an epoch from nothing; gives the tokens and the share of the budget used."""
     vocabulary = Vocabulary.of(Tokenizer.load(store.tokenizer))
     stream = Stream(
-        sources=[Source(store=store, documents=np.arange(store.documents_total))],
-        planner=planner,
+        sources=[Source(store=store, documents=np.arange(store.documents_total), planner=planner)],
         vocabulary=vocabulary,
         seed=0,
         length=length,

@@ -12,5 +12,6 @@ text, out, budget = sys.argv[1], Path(sys.argv[2]), (sys.argv[3:] or ["10m"])[0]
 unmask.train_tokenizer([text], out=out / "tokenizer", vocab_size=8_000)
 unmask.prepare([text], tokenizer=out / "tokenizer", out=out / "store")
 result = unmask.pretrain([str(out / "store")], out=out / "run", heldout="0.05", budget=budget)
-print(f"held-out loss {result.heldout_mlm_loss:.2f}, word frequencies {result.unigram_loss:.2f}")
+found = result.figures
+print(f"held-out loss {found['heldout_mlm_loss']:.2f}, of frequencies {found['unigram_loss']:.2f}")
 print(f"model in {result.model}, report in {result.report}")

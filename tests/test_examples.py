@@ -61,7 +61,7 @@ def test_pretrain_own_text(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"held-out loss \d+\.\d\d, word frequencies \d+\.\d\d", done.stdout)
+    assert re.search(r"held-out loss \d+\.\d\d, of frequencies \d+\.\d\d", done.stdout)
     assert (tmp_path / "out" / "run" / "report.html").exists()
     assert Model.from_pretrained(tmp_path / "out" / "run" / "model").fill("The brown [MASK].")
 

@@ -28,7 +28,7 @@ def pretrained() -> Pretrained:
 @pytest.fixture(scope="module")
 def objective(pretrained: Pretrained) -> MaskedObjective:
     assert pretrained.tokenizer is not None
-    return MaskedObjective(vocabulary=Vocabulary.of(pretrained.tokenizer))
+    return MaskedObjective(vocabulary=Vocabulary.of(pretrained.tokenizer), pair="nsp")
 
 
 def packed(pairs: bool = True) -> Packed:

@@ -117,9 +117,9 @@ def test_whole_words_are_never_split(lengths: list[int], seed: int, probability:
         count = sum(map(len, inside))
         chosen = [len(word) for word in inside if word[0] in rows]
         wanted = min(count, max(1, round(probability * count)))
-        # The last word may bring more than was wanted; without it there would be too little.
-        assert wanted <= sum(chosen)
-        assert sum(chosen) - max(chosen, default=0) < max(wanted, 1)
+        # As near to it as words allow: one more, or one less, would be further away.
+        assert abs(sum(chosen) - wanted) <= max(map(len, inside), default=0) - 1 or not wanted
+        assert bool(chosen) == bool(inside)
 
 
 def test_single_tokens_do_split_words() -> None:
@@ -141,3 +141,47 @@ def test_a_vocabulary_is_taken_from_a_tokenizer() -> None:
     assert named == ["[CLS]", "[SEP]", "[MASK]"]
     assert len(vocabulary.ordinary) == tokenizer.vocab_size - 5
     assert all(not piece.startswith("[") for piece in tokenizer.tokens(vocabulary.ordinary[:20]))
+
+
+def _lengths(rows: np.ndarray) -> list[int]:
+    """Give the length of each run of neighbouring rows."""
+    return [len(run) for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)]
+
+
+def test_runs_have_the_lengths_of_the_law_and_make_the_share() -> None:
+    ids, bounds = batch([400] * 500)
+    rows = hide(ids, bounds, probability=0.02, longest=3).rows
+    assert rows.size / 200_000 == pytest.approx(0.02, abs=0.001)
+    lengths = np.bincount(_lengths(rows), minlength=4)[1:4]
+    # So few are chosen that they hardly ever touch: 1, 1/2 and 1/3, of eleven sixths.
+    assert lengths / lengths.sum() == pytest.approx([6 / 11, 3 / 11, 2 / 11], abs=0.02)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=12),
+    seed=st.integers(0, 1000),
+    longest=st.integers(2, 5),
+    whole_word=st.booleans(),
+)
+def test_runs_of_words_are_never_split_and_stay_near_their_share(
+    lengths: list[int], seed: int, longest: int, whole_word: bool
+) -> None:
+    ids, bounds = batch(lengths, seed, unknown=0.1)
+    rows = hide(ids, bounds, seed, longest=longest, whole_word=whole_word).rows
+    assert (ids[rows] >= stores.FIRST).all()
+    assert np.unique(rows).size == rows.size
+    words = _words(ids) if whole_word else [[row] for row in np.flatnonzero(ids >= stores.FIRST)]
+    chosen = set(rows.tolist())
+    assert all(chosen.issuperset(word) or chosen.isdisjoint(word) for word in words)
+    largest = max(map(len, words), default=0)
+    for first, last in pairwise(bounds.tolist()):
+        count = int((ids[first:last] >= stores.FIRST).sum())
+        wanted = min(count, max(1, round(0.15 * count)))
+        found = int(((rows >= first) & (rows < last)).sum())
+        assert abs(found - wanted) <= longest * largest
+        assert bool(found) == bool(count)
+
+
+def test_a_run_of_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match=r"masking\.longest"):
+        Masking(longest=0)

@@ -46,8 +46,8 @@ def test_a_run_leaves_all_that_is_promised(finished):
     out, result = finished
     assert result.steps == 6
     assert result.tokens > 6 * 0.9 * 512
-    assert 0 < result.heldout_mlm_loss < 10
-    assert 0 <= result.nsp_accuracy <= 1
+    assert 0 < result.figures["heldout_mlm_loss"] < 10
+    assert 0 <= result.figures["nsp_accuracy"] <= 1
     table = rows(out / "metrics.jsonl")
     assert [row["step"] for row in table] == [1, 2, 3, 4, 5, 6]
     assert all(row["loss"] == row["mlm_loss"] + row["nsp_loss"] for row in table)
@@ -199,7 +199,8 @@ def test_stores_are_mixed_by_weight_and_text_can_be_held_out_whole(store, tmp_pa
 
 def test_single_texts_train_without_nsp(store, tmp_path):
     result = pretrain(store, tmp_path / "run", 2, ["data.form='singles'"])
-    assert result.nsp_accuracy is None
+    assert "nsp_accuracy" not in result.figures
+    assert result.to_json()["nsp_accuracy"] is None
     assert AutoModelForMaskedLM.from_pretrained(result.model) is not None
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stores
-from unmask.data.examples import gather, reached, split_documents
+from unmask.data.chains import reached
+from unmask.data.examples import gather, split_documents
 from unmask.data.pairs import plan_pairs
 from unmask.data.singles import plan_singles
 from unmask.errors import UserError

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import stores
 from unmask.data import stream as module
+from unmask.data.examples import Planner
 from unmask.data.pairs import plan_pairs
 from unmask.data.singles import plan_singles
 from unmask.data.store import Store
@@ -24,20 +25,22 @@ SMALL = stores.memory(stores.shape(0, documents=40, sentences=30, tokens=12))
 LARGE = stores.memory(stores.shape(1, documents=200, sentences=30, tokens=12), first=100_000)
 
 
-def source(store: Store, weight: float = 1.0) -> Source:
-    return Source(store=store, documents=np.arange(store.documents_total), weight=weight)
+def source(store: Store, weight: float = 1.0, planner: Planner = plan_pairs) -> Source:
+    documents = np.arange(store.documents_total)
+    return Source(store=store, documents=documents, planner=planner, weight=weight)
 
 
 ONE = Stream(
     sources=[source(SMALL)],
-    planner=plan_pairs,
     vocabulary=stores.vocabulary(),
     seed=3,
     length=32,
     tokens=150,
 )
 MIXED = replace(ONE, sources=[source(LARGE, 3.0), source(SMALL)])
-SINGLES = replace(MIXED, planner=plan_singles)
+SINGLES = replace(
+    ONE, sources=[source(LARGE, 3.0, plan_singles), source(SMALL, planner=plan_singles)]
+)
 COUNTED = replace(ONE, tokens=8 * 32, sequences=8)
 STREAMS = st.sampled_from([ONE, MIXED, SINGLES, COUNTED])
 
@@ -120,7 +123,7 @@ def singles(store: Store, first: int = 0) -> list[tuple[int, ...]]:
 
 
 def test_every_example_of_an_epoch_comes_once_and_each_epoch_is_planned_anew() -> None:
-    stream = replace(ONE, planner=plan_singles)
+    stream = replace(ONE, sources=[source(SMALL, planner=plan_singles)])
     # Batches look ahead, so parts of a fourth epoch may be there before the third one is over.
     taken: list[Step] = []
     for step in stream.run():
@@ -162,7 +165,7 @@ def test_held_out_text_is_read_once_and_always_the_same() -> None:
 
 def test_only_the_documents_given_are_read() -> None:
     held = np.array([2, 5, 7])
-    stream = replace(ONE, sources=[Source(store=SMALL, documents=held)])
+    stream = replace(ONE, sources=[Source(store=SMALL, documents=held, planner=plan_pairs)])
     starts = SMALL.sentence_starts[SMALL.document_starts]
     allowed = {2, 3} | {
         token for document in held for token in range(starts[document], starts[document + 1])

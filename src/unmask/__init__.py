@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from unmask.predict.evaluate import evaluate as evaluate
     from unmask.predict.model import Model as Model
     from unmask.text.train_tokenizer import train_tokenizer as train_tokenizer
+    from unmask.train.distill import distill as distill
     from unmask.train.finetune import finetune as finetune
     from unmask.train.pretrain import pretrain as pretrain
 
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Model": "unmask.predict.model",
     "UserError": "unmask.errors",
+    "distill": "unmask.train.distill",
     "evaluate": "unmask.predict.evaluate",
     "prepare": "unmask.data.prepare",
     "finetune": "unmask.train.finetune",
@@ -28,6 +30,7 @@ __all__ = [
     "Model",
     "UserError",
     "__version__",
+    "distill",
     "evaluate",
     "finetune",
     "prepare",

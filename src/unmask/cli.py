@@ -58,6 +58,9 @@ VERBS: Mapping[str, Verb] = {
     "pretrain": Verb(
         options=verbs.PretrainOptions, function="unmask.train.pretrain:pretrain", out="RUN"
     ),
+    "distill": Verb(
+        options=verbs.DistillOptions, function="unmask.train.distill:distill", out="RUN"
+    ),
     "finetune": Verb(
         options=verbs.FinetuneOptions, function="unmask.train.finetune:finetune", out="RUN"
     ),

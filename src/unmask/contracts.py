@@ -23,7 +23,7 @@ from unmask.text.columns import Columns
 from unmask.text.rows import Row
 from unmask.text.template import Template
 from unmask.text.tokenizer import Tokenizer
-from unmask.tokens import Tokens
+from unmask.tokens import Layout, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,43 @@ class Batch:
     labels: Tensor
     """(M,) int64, their ids; below zero: a filler that counts for nothing."""
     pairs: Tensor | None
-    """(B,) int64, 0 where B follows A, else 1; None where sequences are no pairs."""
+    """(B,) int64, 0 where B follows A, else 1; None where that is not asked."""
     counts: Mapping[str, int]
     """Terms of each loss, known before the step."""
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
+    @classmethod
+    def of(
+        cls,
+        packed: Packed,
+        seen: np.ndarray,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        tokens: str,
+        pair: str | None = None,
+    ) -> "Batch":
+        """Make a batch of packed sequences.
+
+        seen: (T,) what the model reads in their place; rows, labels: (M,); tokens, pair: names of
+        the losses; no pair where B is not asked about.
+        """
+        asked = None if pair is None else packed.labels
+        counts = {tokens: len(rows)}
+        if pair is not None and asked is not None:
+            counts[pair] = len(asked)
+        kinds = (packed.segments, packed.languages, packed.positions)
+        return cls(
+            Tokens(
+                torch.from_numpy(seen),
+                Layout.of(np.diff(packed.cu_seqlens)),
+                *(None if kind is None else torch.from_numpy(kind) for kind in kinds),
+            ),
+            torch.from_numpy(rows),
+            torch.from_numpy(labels),
+            None if asked is None else torch.from_numpy(asked),
+            counts,
+        )
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
         """Copy everything to a device."""
         return replace(
             self,
@@ -70,8 +102,18 @@ class Learnable(Protocol[B]):
         ...
 
 
-class Objective(Learnable[Batch], Protocol):
+class Objective(Learnable[Any], Protocol):
     """What a model is pre-trained to do."""
+
+    @property
+    def tokens(self) -> str:
+        """Name of the loss about tokens."""
+        ...
+
+    @property
+    def pair(self) -> str | None:
+        """Name of the loss about pairs of texts; None where there is none."""
+        ...
 
     def corrupt(self, packed: Packed, rng: np.random.Generator) -> Batch:
         """Hide what is to be predicted. All randomness comes from `rng`."""
@@ -90,6 +132,8 @@ class HeadSpec:
     """Where its modules have other names than in the family's other heads."""
     prefixed: bool = True
     """Whether the encoder's tensors are named with the family's prefix."""
+    causal: bool = False
+    """Whether a causal structure is read with it, where another head has the same tensors."""
 
     def build(self, spec: Spec, pieces: nn.Embedding, labels: int) -> Head:
         """Make the head; labels: how many a classifier tells apart."""
@@ -117,6 +161,9 @@ class Family:
     """Tensors that their checkpoints hold in another form."""
     prefix: str
     """What the encoder's tensors begin with where it is part of a larger model."""
+    traits: Callable[[int, int], Mapping[str, Any]]
+    """What a new structure has besides its sizes: of the id of the pad token, and the number of
+    languages that are told apart, 0 where they are not."""
     copies: tuple[str, ...]
     """Tensors that a checkpoint may hold beside, because they follow from others, named without the
     prefix; `*` stands for anything."""
@@ -124,11 +171,14 @@ class Family:
     """By name, the largest first: a checkpoint is read as the first that it has all tensors of."""
     template: Template
     """How its sequences are laid out."""
+    dropout: tuple[str, ...] = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    """Settings of what is dropped in training, that of the hidden states first."""
 
     def names(self, spec: Spec, head: str) -> Names:
         """Give the names of all tensors of a structure with a head, with the prefix."""
-        table = {**self.table, **self.heads[head].names}
-        return Names(table, self.blocks(spec), self.forms(spec))
+        own = self.heads[head].names
+        shared = {ours: name for ours, name in self.table.items() if name not in own.values()}
+        return Names({**shared, **own}, self.blocks(spec), self.forms(spec))
 
     def network(self, spec: Spec, head: str, labels: int = 0) -> Network:
         """Build an encoder with a head; its weights are not those of any training yet.

@@ -98,6 +98,9 @@ class PrepareOptions:
     """Processes that tokenise; one per core when absent."""
     sentences: Literal["punkt", "unicode", "lines"] = field(default="punkt", kw_only=True)
     """How text is split: by nupunkt, by Unicode's rules (Chinese, Hindi, ...), or one a line."""
+    language: str | None = field(default=None, kw_only=True)
+    """Of the text, where the tokenizer tells several apart. Of translations those of the files, as
+    en,de: each file has a line for each line of the other."""
     errors: Literal["strict", "replace"] = field(default="strict", kw_only=True)
     """What to do with bytes that are not UTF-8: stop and say where, or replace them."""
     json: bool = field(default=False, kw_only=True)
@@ -106,14 +109,15 @@ class PrepareOptions:
 
 @dataclass(frozen=True, slots=True)
 class PretrainOptions:
-    """Pre-train a BERT on token stores."""
+    """Pre-train a model on token stores."""
 
     stores: list[str]
     """Token stores, each with an optional weight: STORE or STORE=WEIGHT."""
     out: Path = field(kw_only=True)
     """Folder of the run. Started again with the same folder, a run goes on where it was."""
     recipe: str = field(default="bert-mini", kw_only=True)
-    """bert-tiny, -mini, -small, -medium, -base or -large; the paper's form with -faithful added."""
+    """bert, roberta, albert, xlnet, xlm, flaubert or gpt2, with -tiny, -mini, -small, -medium,
+    -base or -large; of BERT the paper's form with -faithful added."""
     model: str | None = field(default=None, kw_only=True)
     """Checkpoint to go on from: a folder or a hub id. Random weights when absent."""
     heldout: str | None = field(default=None, kw_only=True)
@@ -130,6 +134,34 @@ class PretrainOptions:
     """Texts with [MASK] whose best fillings are shown at every evaluation."""
     seed: int = field(default=0, kw_only=True)
     """Of initialisation, order, masking and dropout."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistillOptions:
+    """Distil a pre-trained model into one with half of its layers."""
+
+    stores: list[str]
+    """Token stores, each with an optional weight: STORE or STORE=WEIGHT."""
+    teacher: str = field(kw_only=True)
+    """What is learned from: a folder or a hub id, of a model that fills masks."""
+    out: Path = field(kw_only=True)
+    """Folder of the run. Started again with the same folder, a run goes on where it was."""
+    heldout: str | None = field(default=None, kw_only=True)
+    """Held-out text: a token store, or a fraction of the documents (0.005 when absent)."""
+    steps: int | None = field(default=None, kw_only=True)
+    """Optimizer steps of the whole run; 10,000 when absent."""
+    budget: str | None = field(default=None, kw_only=True)
+    """Time for the whole run, as 90s, 10m or 2h: measured speed fixes the number of steps."""
+    config: Path | None = field(default=None, kw_only=True)
+    """TOML file of settings."""
+    set: list[str] = field(default_factory=list, kw_only=True)
+    """Single settings, as KEY=VALUE with dots: layers=[0,5,11], distillation.temperature=3."""
+    probe: list[str] = field(default_factory=list, kw_only=True)
+    """Texts with [MASK] whose best fillings are shown at every evaluation."""
+    seed: int = field(default=0, kw_only=True)
+    """Of order, masking and dropout."""
     json: bool = field(default=False, kw_only=True)
     """End standard output with one JSON object."""
 
@@ -163,6 +195,8 @@ class FinetuneOptions:
     """Column of the text, or two with a comma between; found by its usual names when absent."""
     label: str | None = field(default=None, kw_only=True)
     """Column of the label; found by its usual names when absent."""
+    language: str | None = field(default=None, kw_only=True)
+    """Of the texts, as en, for a model that tells several apart."""
     config: Path | None = field(default=None, kw_only=True)
     """TOML file of settings."""
     set: list[str] = field(default_factory=list, kw_only=True)
@@ -194,6 +228,8 @@ class EvaluateOptions:
     """Column of the label; found by its usual names when absent."""
     long: Literal["truncate", "windows"] | None = field(default=None, kw_only=True)
     """Cut longer texts, or average over windows; as the model was fine-tuned when absent."""
+    language: str | None = field(default=None, kw_only=True)
+    """Of the texts, as en, for a model that tells several apart."""
     precision: Literal["auto", "float32", "bfloat16"] = field(default="auto", kw_only=True)
     """Of the products; auto is bfloat16 where the hardware has it."""
     json: bool = field(default=False, kw_only=True)
@@ -210,6 +246,8 @@ class FillOptions:
     """A folder or a hub id."""
     top_k: int = field(default=5, kw_only=True)
     """How many fillings of each mask to give."""
+    language: str | None = field(default=None, kw_only=True)
+    """Of the texts, as en, for a model that tells several apart."""
     json: bool = field(default=False, kw_only=True)
     """End standard output with one JSON object."""
 
@@ -227,6 +265,8 @@ class PredictOptions:
     output: Path | None = field(default=None, kw_only=True)
     """File for the rows with their results: .jsonl, .csv or .parquet; standard output, as JSON
     lines, when absent."""
+    language: str | None = field(default=None, kw_only=True)
+    """Of the texts, as en, for a model that tells several apart."""
     task: str | None = field(default=None, kw_only=True)
     """feature-extraction for vectors of any model; what the model was made for when absent."""
     text: str | None = field(default=None, kw_only=True)

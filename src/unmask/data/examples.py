@@ -1,6 +1,7 @@
 """Examples as token ranges: what is planned for an epoch, and gathered batch by batch.
 
-n examples of P texts each (P is 2 for pairs), T tokens and B sequences of a batch, S sentences.
+n examples of P texts each (P is 2 where there are pairs; a text of size 0 is absent), T tokens and
+B sequences of a batch, S sentences.
 """
 
 from collections.abc import Iterator
@@ -28,9 +29,11 @@ class Plan:
     sizes: np.ndarray
     """(n, P) int32, tokens of each text."""
     labels: np.ndarray | None
-    """(n,) int8, 0 where B follows A and 1 where it does not; None where examples are no pairs."""
-    special: int
-    """Special tokens of each sequence."""
+    """(n,) int8, 0 where B follows A and 1 where it does not; None where that is not asked."""
+    special: tuple[int, int]
+    """Special tokens of a sequence of one text, and of two."""
+    languages: np.ndarray | None = None
+    """(n, P) int8, the number of each text's language; None where it is not told."""
     lone: int = 0
     """Sentences left alone at the end of a document: they serve as a random B only."""
 
@@ -40,12 +43,15 @@ class Plan:
     @property
     def lengths(self) -> np.ndarray:
         """(n,) int64, tokens of each sequence, special tokens included."""
-        return np.asarray(self.sizes.sum(axis=1, dtype=np.int64) + self.special)
+        special = np.array(self.special)[np.count_nonzero(self.sizes, axis=1) - 1]
+        return np.asarray(self.sizes.sum(axis=1, dtype=np.int64) + special)
 
     def take(self, rows: np.ndarray | slice) -> "Plan":
         """Some of the examples, in the given order."""
         labels = None if self.labels is None else self.labels[rows]
-        return replace(self, starts=self.starts[rows], sizes=self.sizes[rows], labels=labels)
+        languages = None if self.languages is None else self.languages[rows]
+        starts, sizes = self.starts[rows], self.sizes[rows]
+        return replace(self, starts=starts, sizes=sizes, labels=labels, languages=languages)
 
     def shuffle(self, seed: int, epoch: int) -> "Plan":
         """Bring the examples into a random order."""
@@ -54,7 +60,7 @@ class Plan:
 
 
 class Planner(Protocol):
-    """Plans an epoch over some documents of a store; `plan_pairs` and `plan_singles` are such."""
+    """Plans an epoch over some documents of a store; `plan_pairs` and others are such."""
 
     def __call__(
         self,
@@ -72,24 +78,34 @@ class Planner(Protocol):
 
 def gather(tokens: Store | Shards, plan: Plan, rows: np.ndarray, vocabulary: Vocabulary) -> Packed:
     """Fetch examples of a plan, laid out as the vocabulary's template says: (B,) rows of it."""
-    starts, sizes = plan.starts[rows], plan.sizes[rows]  # (B, P)
-    frame = vocabulary.frames[starts.shape[1] - 1]
-    lengths = sizes.sum(axis=1, dtype=np.int64) + frame.special  # (B,)
+    plan = plan.take(rows)
+    starts, sizes, lengths = plan.starts, plan.sizes, plan.lengths  # (B, P), (B, P), (B,)
     cu_seqlens = np.concatenate([[0], np.cumsum(lengths)])
     ids = np.empty(cu_seqlens[-1], dtype=np.int64)
-    places = np.empty(starts.shape, dtype=np.int64)  # (B, P), where each text goes
-    at = cu_seqlens[:-1]  # (B,), how far the sequences are written
-    for text, gap in enumerate(frame.gaps):
-        for token in gap:
-            ids[at] = token
-            at = at + 1
-        if text < len(frame.gaps) - 1:
-            places[:, text] = at
-            at = at + sizes[:, text]
+    places = np.zeros(starts.shape, dtype=np.int64)  # (B, P), where each text goes
+    texts = np.count_nonzero(sizes, axis=1)  # (B,)
+    segments = None
+    for count in np.unique(texts).tolist():
+        own, frame = np.flatnonzero(texts == count), vocabulary.frames[count - 1]
+        at = cu_seqlens[own]  # (own,), how far these sequences are written
+        for text, gap in enumerate(frame.gaps):
+            for token in gap:
+                ids[at] = token
+                at = at + 1
+            if text < count:
+                places[own, text] = at
+                at = at + sizes[own, text]
+        numbers = _segments(sizes[own, :count], frame)
+        if own.size == len(rows):
+            segments = numbers
+        elif numbers is not None:
+            segments = np.zeros_like(ids) if segments is None else segments
+            segments[runs(cu_seqlens[own], lengths[own])] = numbers
     flat = sizes.reshape(-1)  # (B, P) -> (B * P,)
     ids[runs(places.reshape(-1), flat)] = tokens.take(runs(starts.reshape(-1), flat))
-    labels = None if plan.labels is None else plan.labels[rows].astype(np.int64)
-    return Packed(ids, cu_seqlens, _segments(sizes, frame), labels)
+    labels = None if plan.labels is None else plan.labels.astype(np.int64)
+    packed = Packed(ids, cu_seqlens, segments, labels)
+    return packed if plan.languages is None else _spoken(packed, plan.languages, places, texts)
 
 
 def _segments(sizes: np.ndarray, frame: Frame) -> np.ndarray | None:
@@ -99,6 +115,27 @@ def _segments(sizes: np.ndarray, frame: Frame) -> np.ndarray | None:
     covered = [special + sizes[:, texts].sum(axis=1) for _, special, texts in frame.runs]
     numbers = np.tile([segment for segment, _, _ in frame.runs], len(sizes))
     return np.repeat(numbers, np.stack(covered, axis=1).reshape(-1))
+
+
+def _spoken(packed: Packed, languages: np.ndarray, places: np.ndarray, texts: np.ndarray) -> Packed:
+    """Tell each token its language, and let the positions of a translation begin anew.
+
+    languages: (B, P), of each text; the special tokens around a text have its language. places:
+    (B, P), where each text begins. texts: (B,), how many a sequence has. The second text of a
+    translation has the positions of the first (Lample and Conneau 2019, section 3.3).
+    """
+    bounds = packed.cu_seqlens
+    begin = places.copy()
+    begin[:, 0] = bounds[:-1]
+    begin[:, 1:][texts == 1] = bounds[1:][texts == 1, None]
+    size = np.diff(begin, axis=1, append=bounds[1:, None]).reshape(-1)  # (B, P) -> (B * P,)
+    spoken = np.repeat(languages.reshape(-1).astype(np.int64), size)
+    translated = (languages != languages[:, :1]) & (np.arange(languages.shape[1]) < texts[:, None])
+    if not translated.any():
+        return replace(packed, languages=spoken)
+    zero = bounds[:-1, None] + np.where(translated, places - places[:, :1], 0)  # (B, P)
+    positions = np.arange(packed.ids.size) - np.repeat(zero.reshape(-1), size)
+    return replace(packed, languages=spoken, positions=positions)
 
 
 def split_documents(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -156,20 +193,3 @@ def blocks(store: Store, documents: np.ndarray, key: np.uint64) -> Iterator[Sent
             stop=np.repeat(np.cumsum(counts[part]), counts[part]),
             key=below(keys, sentence - np.repeat(first, counts[part])),
         )
-
-
-def reached(begin: np.ndarray, following: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """Follow all chains at once: which of S items are on the way from `begin`.
-
-    following: (S,) the next item of each, always a later one; a chain ends at `stop`: (S,). Returns
-    the items, ascending. Each round doubles the steps that `jump` takes, so a chain of k items
-    needs log2(k) rounds.
-    """
-    nowhere = len(following)
-    jump = np.append(np.where(following < stop, following, nowhere), nowhere)
-    seen = np.zeros(nowhere + 1, dtype=bool)
-    seen[begin] = True
-    while (ahead := jump[np.flatnonzero(seen)]).min(initial=nowhere) < nowhere:
-        seen[ahead] = True
-        jump = jump[jump]
-    return np.flatnonzero(seen[:-1])

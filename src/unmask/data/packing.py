@@ -23,7 +23,11 @@ class Packed:
     segments: np.ndarray | None
     """(T,) int64, as the template has them, BERT 0 for text A and 1 for B; None where all are 0."""
     labels: np.ndarray | None
-    """(B,) int64, 0 where B follows A, 1 where it does not; None where sequences are no pairs."""
+    """(B,) int64, 0 where B follows A, 1 where it does not; None where that is not asked."""
+    languages: np.ndarray | None = None
+    """(T,) int64, the number of each token's language; None where it is not told."""
+    positions: np.ndarray | None = None
+    """(T,) int64, the place of each token, where it is not that in its sequence."""
 
 
 def runs(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:

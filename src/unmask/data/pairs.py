@@ -1,4 +1,4 @@
-"""Sentence pairs: does B follow A, or is it from elsewhere?
+"""Sentence pairs: does B follow A, or is it from elsewhere? Or do they stand in the right order?
 
 Next sentence prediction (Devlin et al. 2019, section 3.1), new pairs each epoch. S sentences, n
 pairs; texts A and B are columns 0 and 1.
@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unmask.data.chains import reached
 from unmask.data.draws import address, choice, uniform
-from unmask.data.examples import Plan, Sentences, blocks, reached
+from unmask.data.examples import Plan, Sentences, blocks
 from unmask.data.store import Store
 from unmask.errors import UserError
 from unmask.text.template import Template
@@ -36,7 +37,8 @@ SHORTER = 0.1
     _OTHER,
     _OTHER_DOCUMENT,
     _OTHER_SENTENCE,
-) = range(9)  # what the random numbers of a chunk are for
+    _SWAPPED,
+) = range(10)  # what the random numbers of a chunk are for
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +78,64 @@ def plan_pairs(
             f"{store.path}: sentence pairs need at least two documents, here is {len(documents)}. "
             "Separate documents by blank lines, or train without pairs (data.form=singles)."
         )
-    special = template.special(2)
+    pairs, single = _planned(store, documents, address(seed, epoch), length, template, random=0.5)
+    starts, sizes = _draw_others(store, documents, pairs, _join([pairs, single]))
+    labels = pairs.tails.astype(np.int8)
+    lone = len(single.tails)
+    plan = Plan(starts, sizes.astype(np.int32), labels, template.specials, lone=lone)
+    return plan.shuffle(seed, epoch)
+
+
+def plan_ordered(
+    store: Store,
+    documents: np.ndarray,
+    *,
+    seed: int,
+    epoch: int,
+    length: int,
+    template: Template,
+) -> Plan:
+    """Plan pairs that are always neighbours, and in half of the cases the wrong way round.
+
+    Sentence order prediction (Lan et al. 2020, section 3.1): label 1 where B came before A. All
+    else is as in `plan_pairs`. Raises UserError when no document has two sentences.
+    """
+    pairs, lone = _planned(store, documents, address(seed, epoch), length, template, random=0.0)
+    swapped = uniform(pairs.key, _SWAPPED) < 0.5
+    starts, sizes = pairs.starts, pairs.sizes.astype(np.int32)
+    starts[swapped], sizes[swapped] = starts[swapped, ::-1], sizes[swapped, ::-1]
+    plan = Plan(starts, sizes, swapped.astype(np.int8), template.specials, lone=len(lone.tails))
+    return plan.shuffle(seed, epoch)
+
+
+def _planned(
+    store: Store,
+    documents: np.ndarray,
+    key: np.uint64,
+    length: int,
+    template: Template,
+    random: float,
+) -> tuple[_Pairs, _Pairs]:
+    """Plan all documents: their pairs, and the lone sentences as if they were a B without an A.
+
+    random: the share of pairs whose B is to come from elsewhere.
+    """
     parts, lone = [], []
-    for sentences in blocks(store, documents, address(seed, epoch)):
-        chunks, alone = _plan_block(sentences, length - special)
+    for sentences in blocks(store, documents, key):
+        chunks, alone = _plan_block(sentences, length - template.special(2), random)
         parts.append(chunks)
         lone.append(alone)
-    pairs, single = _join(parts), _join(lone)
+    pairs = _join(parts)
     if not len(pairs.tails):
         raise UserError(
             f"{store.path}: no document has two sentences, and pairs need them. "
             "Join lines to documents, or train without pairs (data.form=singles)."
         )
-    starts, sizes = _draw_others(store, documents, pairs, _join([pairs, single]))
-    labels = pairs.tails.astype(np.int8)
-    plan = Plan(starts, sizes.astype(np.int32), labels, special, len(single.tails))
-    return plan.shuffle(seed, epoch)
+    return pairs, _join(lone)
 
 
-def _plan_block(sentences: Sentences, longest: int) -> tuple[_Pairs, _Pairs]:
-    """Plan some documents: their pairs, and the lone sentences as if they were a B without an A."""
+def _plan_block(sentences: Sentences, longest: int, random: float) -> tuple[_Pairs, _Pairs]:
+    """Plan some documents."""
     count = len(sentences.starts)
     sentence, bounds, key = np.arange(count), sentences.bounds, sentences.key
     # For every sentence: the chunk that would start there. Which ones do start is seen afterwards.
@@ -104,14 +144,14 @@ def _plan_block(sentences: Sentences, longest: int) -> tuple[_Pairs, _Pairs]:
     end = np.searchsorted(bounds, bounds[:-1] + target)  # the first boundary that is far enough
     end = np.minimum(np.maximum(end, sentence + 2), sentences.stop)
     cut = sentence + 1 + choice(key, _CUT, np.maximum(end - sentence - 1, 1))
-    tails = uniform(key, _COIN) < 0.5
+    tails = uniform(key, _COIN) < random
     rows = reached(sentences.first, np.where(tails, cut, end), sentences.stop)
     alone = end[rows] - rows == 1
     pairs, lone = rows[~alone], rows[alone]
     at = np.stack([bounds[pairs], bounds[cut[pairs]], bounds[end[pairs]]], axis=1)  # (n, 3)
     sizes = np.diff(at, axis=1)  # (n, 2)
     starts = np.stack([sentences.starts[pairs], sentences.starts[cut[pairs]]], axis=1)
-    kept = _truncate(sizes, longest)
+    kept = truncate(sizes, longest)
     heads = np.stack([uniform(key[pairs], draw) < 0.5 for draw in (_FRONT_A, _FRONT_B)], axis=1)
     dropped = sizes - kept
     chunks = _Pairs(
@@ -135,7 +175,7 @@ def _plan_block(sentences: Sentences, longest: int) -> tuple[_Pairs, _Pairs]:
     return chunks, singles
 
 
-def _truncate(sizes: np.ndarray, longest: int) -> np.ndarray:
+def truncate(sizes: np.ndarray, longest: int) -> np.ndarray:
     """Shorten the longer text, B when they are equal, until both fit: (n, 2) -> (n, 2)."""
     a, b = sizes.T
     a = np.maximum(np.minimum(a, longest - b), np.minimum(a, (longest + 1) // 2))

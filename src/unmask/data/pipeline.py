@@ -6,7 +6,7 @@ many tasks as the plan has, and `unmask prepare` then makes the store of the sha
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,17 +91,11 @@ class WriteShard(PipelineStep):  # type: ignore[misc]
 
     def run(self, data: Iterable[Paragraph], rank: int = 0, world_size: int = 1) -> None:
         """Write one shard, in bounded memory. Raises OSError when the disk is full."""
-        tokenizer = _tokenizer(self.folder)
-        writer = ShardWriter(Path(self.folder), Plan.shard(rank), tokenizer.vocab_size)
+        tokenizers = _tokenizers(self.folder)
+        writer = ShardWriter(Path(self.folder), Plan.shard(rank), tokenizers[0].vocab_size)
         documents = total = 0
-        for batch in _batches(data):
-            ids = tokenizer.encode_batch(
-                [
-                    tokenizer.joint * (number > 0) + sentence
-                    for _, sentences in batch
-                    for number, sentence in enumerate(sentences)
-                ]
-            )
+        for batch in _batches(data, whole=len(tokenizers) > 1):
+            ids = _tokenised(batch, tokenizers)
             start = 0
             for piece, sentences in batch:
                 stop = start + len(sentences)
@@ -127,7 +121,7 @@ def steps(folder: str, tell: Tell | None = None) -> list[PipelineStep]:
 def warm(folder: str) -> Plan:
     """Load what the steps need, for processes that will be forked from this one."""
     splitter(_plan(folder).input.sentences)("Once is enough.")
-    _tokenizer(folder)
+    _tokenizers(folder)
     return _plan(folder)
 
 
@@ -139,17 +133,40 @@ def _plan(folder: str) -> Plan:
 
 
 @cache
-def _tokenizer(folder: str) -> Tokenizer:
-    return Tokenizer.load(Path(folder, WORK, "tokenizer"))
+def _tokenizers(folder: str) -> list[Tokenizer]:
+    """Load the tokenizer, for each language of the text."""
+    tokenizer = Tokenizer.load(Path(folder, WORK, "tokenizer"))
+    languages = _plan(folder).input.languages
+    return [tokenizer.with_language(language) for language in languages] or [tokenizer]
 
 
-def _batches(paragraphs: Iterable[Paragraph]) -> Iterator[list[Paragraph]]:
+def _tokenised(batch: Sequence[Paragraph], tokenizers: Sequence[Tokenizer]) -> list[list[int]]:
+    """Give the ids of all sentences; those of a document take turns with the languages."""
+    texts: list[tuple[int, str]] = []
+    turn = 0
+    for piece, sentences in batch:
+        for number, sentence in enumerate(sentences):
+            which = turn % len(tokenizers)
+            texts.append((which, tokenizers[which].joint * (number > 0) + sentence))
+            turn += 1
+        turn = 0 if piece.ends_document else turn
+    if len(tokenizers) == 1:
+        return tokenizers[0].encode_batch([text for _, text in texts])
+    found = [
+        iter(tokenizer.encode_batch([text for own, text in texts if own == which]))
+        for which, tokenizer in enumerate(tokenizers)
+    ]
+    return [next(found[which]) for which, _ in texts]
+
+
+def _batches(paragraphs: Iterable[Paragraph], whole: bool) -> Iterator[list[Paragraph]]:
+    """Gather paragraphs; whole: of whole documents, which then are translations, and short."""
     batch: list[Paragraph] = []
     size = 0
     for paragraph in paragraphs:
         batch.append(paragraph)
         size += paragraph.piece.size
-        if size >= _BATCH:
+        if size >= _BATCH and (paragraph.piece.ends_document or not whole):
             yield batch
             batch, size = [], 0
     if batch:

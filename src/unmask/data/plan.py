@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -54,6 +54,8 @@ class Input:
     """What is done with undecodable bytes."""
     sources: list[Source]
     """The files, in the order of the store."""
+    languages: list[str] = field(default_factory=list)
+    """Of the text; of translations, that of each sentence of a document. Empty: not told."""
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Input":
@@ -72,6 +74,8 @@ class Input:
             return "another tokenizer"
         if earlier.sentences != self.sentences:
             return f"--sentences {earlier.sentences}"
+        if earlier.languages != self.languages:
+            return f"--language {','.join(earlier.languages) or 'left out'}"
         if earlier.errors == "replace" and self.errors == "strict":
             return "--errors replace"  # strictly read, the text that is there already is the same
         if earlier.text != self.text:
@@ -144,6 +148,7 @@ def make_plan(
     tokenizer: str,
     sentences: Literal["punkt", "unicode", "lines"],
     errors: str,
+    languages: Sequence[str] = (),
 ) -> Plan:
     """Read all files once, for their checksums and for the places where they can be cut.
 
@@ -156,7 +161,13 @@ def make_plan(
         Source(file.path, found.size, found.sha256)
         for file, found in zip(files, scans, strict=True)
     ]
-    made_of = Input(tokenizer=tokenizer, sentences=sentences, errors=errors, sources=sources)
+    made_of = Input(
+        tokenizer=tokenizer,
+        sentences=sentences,
+        errors=errors,
+        sources=sources,
+        languages=list(languages),
+    )
     return Plan(made_of, _tasks(scans, size))
 
 

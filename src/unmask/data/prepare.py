@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from unmask.data.progress import Progress
 from unmask.data.store import MANIFEST, Store
 from unmask.data.writing import ShardInfo, finish
 from unmask.errors import UserError
+from unmask.text.parallel import join
 from unmask.text.reading import expand
 from unmask.text.tokenizer import Tokenizer
 from unmask.verbs import PrepareOptions, verb
@@ -83,11 +84,16 @@ def prepare(options: PrepareOptions) -> Prepared:
         raise UserError(f"--workers {options.workers}: give at least 1.")
     _check_folder(options.out)
     tokenizer = Tokenizer.load(options.tokenizer)
+    languages = _languages(options, tokenizer)
+    several = len(languages) > 1
+    with _named(options.out):
+        files = expand([_side_by_side(options, languages)] if several else options.texts)
     plan = make_plan(
-        expand(options.texts),
+        files,
         tokenizer=tokenizer.fingerprint,
-        sentences=options.sentences,
+        sentences="lines" if several else options.sentences,
         errors=options.errors,
+        languages=languages,
     )
     with _named(options.out, plan):
         store = _finished(options.out, plan.input)
@@ -104,6 +110,34 @@ def prepare(options: PrepareOptions) -> Prepared:
     return prepared
 
 
+def _languages(options: PrepareOptions, tokenizer: Tokenizer) -> list[str]:
+    """List the languages of the text. Raises UserError for one that the tokenizer does not know."""
+    if options.language is None:
+        if len(tokenizer.languages) > 1:
+            raise UserError(
+                f"{options.tokenizer} tells languages apart; say which one the text is of:"
+                f" --language {' or '.join(tokenizer.languages)}."
+            )
+        return []
+    languages = options.language.split(",")
+    for language in languages:
+        tokenizer.with_language(language)
+    return languages
+
+
+def _side_by_side(options: PrepareOptions, languages: Sequence[str]) -> str:
+    """Write translations as documents of one sentence each; returns the path."""
+    if len(options.texts) != len(languages):
+        raise UserError(
+            f"--language {options.language}: translations are one file for each language, in the"
+            f" same order; here are {len(options.texts)}."
+        )
+    folder = options.out / WORK
+    folder.mkdir(parents=True, exist_ok=True)
+    join(options.texts, folder / "translations.jsonl", options.errors)
+    return str(folder / "translations.jsonl")
+
+
 def _check_folder(out: Path) -> None:
     """Refuse a place that is neither free nor a store, finished or not."""
     if out.exists() and not out.is_dir():
@@ -114,16 +148,18 @@ def _check_folder(out: Path) -> None:
 
 
 @contextmanager
-def _named(out: Path, plan: Plan) -> Iterator[None]:
+def _named(out: Path, plan: Plan | None = None) -> Iterator[None]:
     """Raise what the file system refuses in this block as a UserError."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            text = sum(map(plan.expected, range(len(plan.tasks))))
+            wanted = ""
+            if plan is not None:
+                text = sum(map(plan.expected, range(len(plan.tasks))))
+                wanted = f"; the whole store takes about {text * _STORED / 1e6:,.0f} MB"
             raise UserError(
-                f"{out}: the disk is full; the whole store takes about "
-                f"{text * _STORED / 1e6:,.0f} MB. "
+                f"{out}: the disk is full{wanted}. "
                 "Make room and run the command again: it goes on where it was."
             ) from error
         raise UserError(
@@ -237,13 +273,19 @@ def _merge(out: Path, plan: Plan, vocab_size: int) -> Store:
     tasks = range(len(plan.tasks))
     shards = [ShardInfo.read(out, plan.shard(task)) for task in tasks]
     counts = [_counts(out, task) for task in tasks]
+    settings: dict[str, Any] = {
+        "sentences": plan.input.sentences,
+        "errors": plan.input.errors,
+    }
+    if plan.input.languages:
+        settings["languages"] = plan.input.languages
     return finish(
         out,
         [shard for shard in shards if shard],
         tokenizer=out / WORK / "tokenizer",
         tokenizer_fingerprint=plan.input.tokenizer,
         vocab_size=vocab_size,
-        settings={"sentences": plan.input.sentences, "errors": plan.input.errors},
+        settings=settings,
         text=plan.input.text,
         about={
             "made_of": asdict(plan.input),

@@ -6,8 +6,9 @@ parts of sentences.
 
 import numpy as np
 
+from unmask.data.chains import reached
 from unmask.data.draws import address
-from unmask.data.examples import Plan, blocks, reached
+from unmask.data.examples import Plan, blocks
 from unmask.data.packing import runs
 from unmask.data.store import Store
 from unmask.errors import UserError
@@ -48,6 +49,6 @@ def plan_singles(
         np.concatenate(starts)[:, None],
         np.concatenate(sizes)[:, None].astype(np.int32),
         None,
-        template.special(1),
+        template.specials,
     )
     return plan.shuffle(seed, epoch)

@@ -74,6 +74,11 @@ class Store:
     unigrams: np.ndarray
     """(V,) int64, how often each id occurs."""
 
+    @property
+    def languages(self) -> list[str]:
+        """Languages of the text; of translations, that of each sentence of a document."""
+        return list(self.manifest.get("settings", {}).get("languages", []))
+
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Store":
         """Open a store after checking that every file is there, of the right size and kind.

@@ -29,8 +29,12 @@ class Source:
     """The token store."""
     documents: np.ndarray
     """Which of its documents, ascending."""
+    planner: Planner
+    """Makes the examples: `plan_pairs`, `plan_singles` or another."""
     weight: float = 1.0
     """Share of the sequences, in proportion to the weights of the other sources."""
+    languages: Sequence[int] = ()
+    """Numbers of the languages of its texts; none where they are not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,6 @@ class Stream:
 
     sources: Sequence[Source]
     """At least one."""
-    planner: Planner
-    """Makes the examples: `plan_pairs` or `plan_singles`."""
     vocabulary: Vocabulary
     """Of the tokenizer that made the stores."""
     seed: int
@@ -184,7 +186,7 @@ class _Reader:
     def plan(self, epoch: int) -> Plan:
         """Plan an epoch, its tokens addressed among those of all sources."""
         if epoch not in self._plans:
-            plan = self._stream.planner(
+            plan = self._source.planner(
                 self._source.store,
                 self._source.documents,
                 seed=self._seed,
@@ -192,8 +194,21 @@ class _Reader:
                 length=self._stream.length,
                 template=self._stream.vocabulary.template,
             )
-            self._plans[epoch] = replace(plan, starts=plan.starts + self._base)
+            self._plans[epoch] = replace(
+                plan, starts=plan.starts + self._base, languages=self._spoken(plan)
+            )
         return self._plans[epoch]
+
+    def _spoken(self, plan: Plan) -> np.ndarray | None:
+        """Number the language of each text of a plan: (n, P); None where they are not told.
+
+        A planner that knows several has counted them within the source.
+        """
+        if not self._source.languages:
+            return None
+        numbers = np.array(self._source.languages, dtype=np.int8)
+        own = np.zeros(plan.sizes.shape, int) if plan.languages is None else plan.languages
+        return np.asarray(numbers[own])
 
     def read(self, place: Sequence[int], count: int) -> Plan:
         """Read examples from a place on; epochs before it are forgotten."""
@@ -242,10 +257,25 @@ def _gaps(ascending: np.ndarray) -> list[int]:
 
 
 def _join(plans: Sequence[Plan]) -> Plan:
-    labels = [plan.labels for plan in plans if plan.labels is not None]
+    """Put plans behind each other; those of fewer texts get columns of absent ones."""
+    texts = max(plan.starts.shape[1] for plan in plans)
+
+    def joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        there = [part for part in parts if part is not None]
+        if not there:
+            return None
+        if there[0].ndim == 2:
+            there = [np.pad(part, ((0, 0), (0, texts - part.shape[1]))) for part in there]
+        return np.concatenate(there)
+
+    starts = joined([plan.starts for plan in plans])
+    sizes = joined([plan.sizes for plan in plans])
+    assert starts is not None, "every plan has texts"
+    assert sizes is not None, "every plan has texts"
     return Plan(
-        np.concatenate([plan.starts for plan in plans]),
-        np.concatenate([plan.sizes for plan in plans]),
-        np.concatenate(labels) if labels else None,
+        starts,
+        sizes,
+        joined([plan.labels for plan in plans]),
         plans[0].special,
+        joined([plan.languages for plan in plans]),
     )

@@ -4,7 +4,7 @@ It calls the verbs that a user would call, one after the other, each with a fold
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast
 
 from rich.console import Group
@@ -55,7 +55,7 @@ class DemoResult:
 
     def to_json(self) -> dict[str, Any]:
         """Give the figures of the pre-training and of the task, and the fillings as `results`."""
-        return asdict(self.pretrained) | self.transfer.to_json() | {"results": self.fillings}
+        return self.pretrained.to_json() | self.transfer.to_json() | {"results": self.fillings}
 
     def __rich__(self) -> Group:
         """Show the filled masks, then the figures, then the task, then where to look."""
@@ -64,12 +64,13 @@ class DemoResult:
             words = (f"{answer['token_str']} {answer['score']:.2f}" for answer in answers)
             masks.add_row("", text, "  ".join(words))
         run = self.pretrained
-        gain = run.unigram_loss - run.heldout_mlm_loss
+        found = run.figures
+        gain = found["unigram_loss"] - found["heldout_mlm_loss"]
         rows = {
-            "held-out loss": f"{run.heldout_mlm_loss:.2f} nats per masked token, {gain:.2f} below"
-            f" the {run.unigram_loss:.2f} of word frequencies alone",
-            "masked tokens": f"{run.heldout_mlm_accuracy:.1%} filled right",
-            "sentence pairs": f"{run.nsp_accuracy or 0:.1%} told right (chance: 50 %)",
+            "held-out loss": f"{found['heldout_mlm_loss']:.2f} nats per masked token, {gain:.2f}"
+            f" below the {found['unigram_loss']:.2f} of word frequencies alone",
+            "masked tokens": f"{found['heldout_mlm_accuracy']:.1%} filled right",
+            "sentence pairs": f"{found['nsp_accuracy']:.1%} told right (chance: 50 %)",
             "trained": f"{run.steps:,} steps, {run.tokens:,} tokens, {run.seconds:.0f} seconds",
             "model": run.model,
             "report": f"{run.report} (open it in a browser)",

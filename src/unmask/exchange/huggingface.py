@@ -14,19 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-)
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unmask.contracts import Family
 from unmask.errors import UserError
+from unmask.exchange.hub import OLD_WEIGHTS, locate, read_json
 from unmask.model.network import Network
 from unmask.model.spec import Spec
 from unmask.registry import discover
@@ -34,7 +28,6 @@ from unmask.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-OLD_WEIGHTS = "pytorch_model.bin"
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 """Files of which a folder with a tokenizer has at least one."""
 _OF_A_TASK = (
@@ -81,6 +74,7 @@ class Pretrained:
         """
         _check_head(self.family, head)
         network = self.family.network(self.spec, head, len(labels))
+        network.encoder.embeddings.spoken = self.network.encoder.embeddings.spoken
         network.initialise(generator)
         names, state = self.family.names(self.spec, head), network.state_dict()
         wanted = names.theirs(state)
@@ -102,23 +96,37 @@ class Pretrained:
         )
         return adapted, drawn
 
+    def speaking(self, language: str) -> "Pretrained":
+        """Let the model take all texts for those of a language, and be saved so.
 
-def read(source: str | Path, head: str | None = None) -> Pretrained:
+        Raises UserError for a language that its vocabulary does not list, or when it lists none.
+        """
+        if self.tokenizer is None:
+            raise UserError(f"language {language!r}: the model has no tokenizer")
+        tokenizer = self.tokenizer.with_language(language)
+        self.network.encoder.embeddings.spoken = tokenizer.languages.get(language)
+        return replace(self, tokenizer=tokenizer, config={**self.config, "language": language})
+
+
+def read(source: str | Path, head: str | None = None, language: str | None = None) -> Pretrained:
     """Read a model from a folder or, by its id, from the hub.
 
     head: which of the family's heads it must have; when absent, the largest that it has all
-    tensors of. The network is in float32 and in evaluation mode. Raises UserError for a model that
-    is not there, not supported or damaged, and for missing, unexpected or misshapen tensors.
+    tensors of. language: of the texts it will read, where it tells languages apart; when absent
+    the one that it was saved with, if it was. The network is in float32 and in evaluation mode.
+    Raises UserError for a model that is not there, not supported or damaged, and for missing,
+    unexpected or misshapen tensors.
     """
     folder = locate(source)
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     family = _family(config, folder)
     if head is not None:
         _check_head(family, head)
     with _named(folder / "config.json"):
         spec, labels = family.spec(config), _labels(config)
     found = _present(_tensors(folder), family, spec)
-    heads = {name: _shapes(family, spec, name, len(labels)) for name in family.heads}
+    fitting_first = sorted(family.heads, key=lambda name: family.heads[name].causal != spec.causal)
+    heads = {name: _shapes(family, spec, name, len(labels)) for name in fitting_first}
     with _named(folder / "config.json"):
         head = head or _head(heads, found, config.get("architectures") or [], family)
     with _named(folder):
@@ -130,7 +138,8 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
     classifier = network.head.classifier
     # A classifier of choices has one score, which has no name.
     told = classifier is not None and classifier.out_features == len(labels)
-    return Pretrained(
+    spoken = language or config.get("language")
+    pretrained = Pretrained(
         family=family,
         spec=spec,
         network=network.eval(),
@@ -139,6 +148,7 @@ def read(source: str | Path, head: str | None = None) -> Pretrained:
         labels=labels if told else (),
         config=config,
     )
+    return pretrained if spoken is None else pretrained.speaking(spoken)
 
 
 def write(pretrained: Pretrained, folder: str | Path) -> None:
@@ -174,36 +184,6 @@ def write(pretrained: Pretrained, folder: str | Path) -> None:
         part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def locate(source: str | Path) -> Path:
-    """Find a model's folder: a folder as it is, else the files of a hub id, downloaded once."""
-    folder = Path(source)
-    if folder.is_dir():
-        return folder
-    if isinstance(source, Path) or str(source).count("/") > 1 or str(source).startswith("."):
-        raise UserError(f"{source}: no such folder; --model takes a model folder or a hub id")
-    try:
-        found = Path(
-            snapshot_download(
-                source,
-                allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"],
-                ignore_patterns=["*/*"],
-            )
-        )
-        if not any(found.glob("*.safetensors")):
-            snapshot_download(source, allow_patterns=[OLD_WEIGHTS])
-        return found
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise UserError(
-            f"{source}: no such folder, and the hub cannot be reached: this machine is offline;"
-            " give a folder, or a model that was downloaded before"
-        ) from error
-    except (HFValidationError, HfHubHTTPError, OSError) as error:
-        raise UserError(
-            f"{source}: no such folder, and the hub has no such model for you"
-            f" ({type(error).__name__}); check the name"
-        ) from error
-
-
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Let the user's mistakes be told with the path where they are."""
@@ -213,15 +193,25 @@ def _named(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {error}") from error
 
 
+def families() -> dict[str, Family]:
+    """List every family by its name."""
+    return discover("unmask.families", "FAMILY")
+
+
+def family(source: str | Path) -> Family:
+    """Tell the family of a model folder or hub id. Raises UserError for one that is not there."""
+    folder = locate(source)
+    return _family(read_json(folder / "config.json"), folder)
+
+
 def _family(config: Mapping[str, Any], folder: Path) -> Family:
-    families: dict[str, Family] = discover("unmask.families", "FAMILY")
-    kind = config.get("model_type")
-    if kind not in families:
+    known, kind = families(), config.get("model_type")
+    if kind not in known:
         raise UserError(
             f"{folder / 'config.json'}: model_type is {kind!r}, a family that unmask lacks;"
-            f" it would need a file in unmask/families, where there are {', '.join(families)}"
+            f" it would need a file in unmask/families, where there are {', '.join(known)}"
         )
-    return families[kind]
+    return known[kind]
 
 
 def _tokenizer(folder: Path, family: Family) -> Tokenizer | None:
@@ -259,7 +249,7 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
         if path.name == WEIGHTS:
             return load_file(path)
         if path.name == INDEX:
-            files = [folder / name for name in sorted(set(_json(path)["weight_map"].values()))]
+            files = [folder / name for name in sorted(set(read_json(path)["weight_map"].values()))]
             return {name: tensor for file in files for name, tensor in load_file(file).items()}
         # weights_only: a pickle that a user brings must not run code
         return dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -340,21 +330,6 @@ def _check(
             f"{kind} {', '.join(names)}" for kind, names in complaints.items() if names
         )
         raise UserError(f"the tensors do not fit config.json: {listed}")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        inner = path.parent / "model"
-        if (inner / path.name).exists():
-            raise UserError(f"{path.parent} is a run, its model is {inner}; give that") from error
-        raise UserError(f"{path}: no such file; a model folder has one") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: not a JSON object")
-    return value
 
 
 @contextmanager

@@ -108,6 +108,7 @@ FAMILY = Family(
     table=TABLE,
     blocks=blocks,
     prefix="albert.",
+    traits=lambda pad, languages: {"segments": 2},
     copies=("embeddings.position_ids", "predictions.decoder.*"),
     heads={
         "pretraining": HeadSpec(

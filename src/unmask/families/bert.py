@@ -68,6 +68,7 @@ FAMILY = Family(
     config=config,
     table=TABLE,
     prefix="bert.",
+    traits=lambda pad, languages: {"segments": 2},
     copies=(
         "embeddings.position_ids",
         "cls.predictions.decoder.weight",

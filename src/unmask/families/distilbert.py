@@ -68,6 +68,7 @@ FAMILY = Family(
     config=config,
     table=TABLE,
     prefix="distilbert.",
+    traits=lambda pad, languages: {"segments": 0},
     copies=("embeddings.position_ids", "vocab_projector.weight"),
     heads={
         "masked-lm": HeadSpec("DistilBertForMaskedLM", {"masked": masked}),
@@ -84,4 +85,5 @@ FAMILY = Family(
         "none": HeadSpec("DistilBertModel", {}, prefixed=False),
     },
     template=XLM,
+    dropout=("dropout", "attention_dropout"),
 )

@@ -26,7 +26,9 @@ FAMILY = Family(
     config=config,
     table=xlm.TABLE,
     prefix=xlm.FAMILY.prefix,
+    traits=xlm.FAMILY.traits,
     copies=xlm.FAMILY.copies,
     heads=xlm.heads("Flaubert"),
     template=XLM,
+    dropout=xlm.FAMILY.dropout,
 )

@@ -33,18 +33,19 @@ SETTINGS = Settings(
     },
 )
 
+TRAITS: Mapping[str, Any] = {
+    "segments": 0,
+    "embedding_norm": False,
+    "norm_first": True,
+    "final_norm": True,
+    "causal": True,
+}
+
 
 def spec(config: Mapping[str, Any]) -> Spec:
     """Read the structure from a config.json. Raises UserError for what is not supported."""
     inner = config.get("n_inner") or 4 * (config.get("n_embd") or 0)
-    return Spec(
-        **SETTINGS.read({**config, "n_inner": inner}),
-        segments=0,
-        embedding_norm=False,
-        norm_first=True,
-        final_norm=True,
-        causal=True,
-    )
+    return Spec(**SETTINGS.read({**config, "n_inner": inner}), **TRAITS)
 
 
 def config(spec: Spec) -> dict[str, Any]:
@@ -115,6 +116,7 @@ FAMILY = Family(
     table=TABLE,
     forms=forms,
     prefix="transformer.",
+    traits=lambda pad, languages: {**TRAITS, "eps": 1e-5},
     copies=("h.*.attn.bias", "h.*.attn.masked_bias", "lm_head.weight"),
     heads={
         "causal-lm": HeadSpec("GPT2LMHeadModel", {"following": following}),
@@ -126,4 +128,5 @@ FAMILY = Family(
         "none": HeadSpec("GPT2Model", {}, prefixed=False),
     },
     template=GPT2,
+    dropout=("resid_pdrop", "embd_pdrop", "attn_pdrop"),
 )

@@ -54,6 +54,7 @@ def family(model_type: str, kind: str) -> Family:
         config=partial(config, model_type=model_type),
         table=TABLE,
         prefix="roberta.",
+        traits=lambda pad, languages: {"segments": 1, "position_start": pad + 1, "eps": 1e-5},
         copies=("embeddings.position_ids", "lm_head.decoder.*"),
         heads={
             "masked-lm": HeadSpec(f"{kind}ForMaskedLM", {"masked": masked}),

@@ -52,7 +52,6 @@ def spec(config: Mapping[str, Any]) -> Spec:
 
 def config(spec: Spec) -> dict[str, Any]:
     """Write the structure as a config.json has it."""
-    assert spec.inner == 4 * spec.width, "an inner layer is four times as wide, always"
     return {
         "model_type": "xlm",
         **SETTINGS.write(spec),
@@ -65,7 +64,7 @@ def config(spec: Spec) -> dict[str, Any]:
 
 
 def masked(spec: Spec, pieces: nn.Embedding, labels: int) -> Decoder:
-    """Predict hidden tokens by the states as they are."""
+    """Predict hidden tokens, or the next ones, by the states as they are."""
     return Decoder(pieces)
 
 
@@ -104,6 +103,12 @@ def heads(kind: str) -> dict[str, HeadSpec]:
     """Make the heads of a family whose classes in `transformers` begin with `kind`."""
     return {
         "masked-lm": HeadSpec(f"{kind}WithLMHeadModel", {"masked": masked}),
+        "causal-lm": HeadSpec(
+            f"{kind}WithLMHeadModel",
+            {"following": masked},
+            {"head.following": "pred_layer.proj"},
+            causal=True,
+        ),
         "text-classification": HeadSpec(
             f"{kind}ForSequenceClassification", {"classifier": each_label}, OF_TEXTS
         ),
@@ -126,7 +131,9 @@ FAMILY = Family(
     config=config,
     table=TABLE,
     prefix="transformer.",
+    traits=lambda pad, languages: {"segments": 0, "languages": languages},
     copies=("position_ids", "pred_layer.proj.weight"),
     heads=heads("XLM"),
     template=XLM,
+    dropout=("dropout", "attention_dropout"),
 )

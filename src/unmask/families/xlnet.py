@@ -37,6 +37,15 @@ SETTINGS = Settings(
     },
 )
 
+TRAITS: Mapping[str, Any] = {
+    "positions": None,
+    "segments": 0,
+    "embedding_norm": False,
+    "attention_bias": False,
+    "scores": "transformer-xl",
+    "two_streams": True,
+}
+
 
 def spec(config: Mapping[str, Any]) -> Spec:
     """Read the structure from a config.json. Raises UserError for what is not supported."""
@@ -45,15 +54,7 @@ def spec(config: Mapping[str, Any]) -> Spec:
         raise UserError(
             f"d_head is {config['d_head']}; only {each}, d_model / n_head, is supported"
         )
-    return Spec(
-        **found,
-        positions=None,
-        segments=0,
-        embedding_norm=False,
-        attention_bias=False,
-        scores="transformer-xl",
-        two_streams=True,
-    )
+    return Spec(**found, **TRAITS)
 
 
 def config(spec: Spec) -> dict[str, Any]:
@@ -122,6 +123,7 @@ FAMILY = Family(
     table=TABLE,
     forms=forms,
     prefix="transformer.",
+    traits=lambda pad, languages: TRAITS,
     copies=("lm_loss.weight",),
     heads={
         "permutation-lm": HeadSpec("XLNetLMHeadModel", {"following": following}),
@@ -140,4 +142,5 @@ FAMILY = Family(
         "none": HeadSpec("XLNetModel", {}, prefixed=False),
     },
     template=XLNET,
+    dropout=("dropout",),
 )

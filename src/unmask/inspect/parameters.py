@@ -13,9 +13,10 @@ from rich.text import Text
 
 from unmask import config
 from unmask.exchange import huggingface
-from unmask.families.bert import FAMILY
 from unmask.model.network import Network
+from unmask.train.aims import head_of
 from unmask.train.recipe import load_recipe
+from unmask.train.structure import family_of, structure
 
 TITLES: Mapping[str, str] = {
     "embeddings.piece": "token embeddings",
@@ -184,9 +185,8 @@ class ModelView:
 def view_recipe(name: str, vocab_size: int) -> RecipeView:
     """Count the model of a recipe without building it. Raises UserError for an unknown name."""
     recipe = load_recipe(name)
-    spec = recipe.model.spec(vocab_size)
     with torch.device("meta"):
-        network = FAMILY.network(spec, "pretraining")
+        network = family_of(recipe).network(structure(recipe, vocab_size), head_of(recipe))
     return RecipeView(
         recipe=name,
         vocab_size=vocab_size,

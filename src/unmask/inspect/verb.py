@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unmask.data.store import MANIFEST
 from unmask.errors import UserError
-from unmask.exchange import huggingface
+from unmask.exchange.hub import locate
 from unmask.inspect.parameters import ModelView, RecipeView, view_model, view_recipe
 from unmask.inspect.store import StoreView, view_store
 from unmask.inspect.text import TextView, view_text
@@ -53,7 +53,7 @@ def _tokenizer(options: InspectOptions) -> Tokenizer:
     if options.tokenizer is not None:
         return Tokenizer.load(options.tokenizer)
     if options.model is not None:
-        return Tokenizer.load(huggingface.locate(options.model))
+        return Tokenizer.load(locate(options.model))
     missing = "a text needs a tokenizer; add --tokenizer DIR or --model DIR_OR_ID"
     if os.path.isfile(str(options.subject)):
         missing = f"{options.subject}: a file; inspect a token store made of it, or a text itself"

@@ -26,6 +26,8 @@ class Part:
     """Sum of the cross-entropies, a float32 scalar."""
     correct: Tensor
     """How many labels had the highest score, a scalar."""
+    weight: float = 1.0
+    """By which its mean counts among the losses."""
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Part:

@@ -49,6 +49,8 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(width, spec.eps) if spec.embedding_norm else nn.Identity()
         self.dropout = Dropout(0.0)
         self.projection = nn.Linear(width, spec.width) if spec.embedding_width else nn.Identity()
+        self.spoken: int | None = None
+        """Language of the tokens that are not told theirs; None: none is added."""
         self.unseen = nn.Parameter(torch.zeros(spec.width)) if spec.two_streams else None
 
     def forward(self, tokens: Tokens) -> Tensor:
@@ -61,6 +63,8 @@ class Embeddings(nn.Module):
             x = x + (self.segment.weight[0] if segments is None else self.segment(segments))
         if self.language is not None and tokens.languages is not None:
             x = x + self.language(tokens.languages)
+        elif self.language is not None and self.spoken is not None:
+            x = x + self.language.weight[self.spoken]
         out: Tensor = self.projection(self.dropout(self.norm(x)))
         return out
 

@@ -66,7 +66,8 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
     """
     model, name = options.model, "the model"
     if not isinstance(model, Model):
-        model, name = Model.from_pretrained(options.model), str(options.model)
+        model = Model.from_pretrained(options.model, options.language)
+        name = str(options.model)
         model.network.to(hardware.device())
     kind, task = purpose(model.pretrained, name, options.task)
     task = laid_out(task, options.long)

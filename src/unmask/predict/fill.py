@@ -39,7 +39,7 @@ class Filled:
 @verb(FillOptions)
 def fill(options: FillOptions) -> Filled:
     """Fill the [MASK] of a text. Raises UserError for a text without one."""
-    model = Model.from_pretrained(options.model)
+    model = Model.from_pretrained(options.model, options.language)
     return Filled(model.fill(options.text, options.top_k))
 
 

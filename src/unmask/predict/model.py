@@ -60,12 +60,13 @@ class Model:
         self.kind, self.purpose = purpose(pretrained, name)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> "Model":
+    def from_pretrained(cls, source: str | Path, language: str | None = None) -> "Model":
         """Read a model from a folder, or by its id from the hub, in float32 on the CPU.
 
-        Raises UserError for a model that is not there, not supported or damaged.
+        language: of the texts, as `en`, for a model that tells several apart. Raises UserError for
+        a model that is not there, not supported or damaged, and for a language it does not know.
         """
-        return cls(huggingface.read(source), str(source))
+        return cls(huggingface.read(source, language=language), str(source))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the folder that `from_pretrained` and `transformers`' Auto classes open."""

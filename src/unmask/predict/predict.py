@@ -69,7 +69,7 @@ def predict(options: PredictOptions) -> Predicted:
     Raises UserError for a row that cannot be predicted, unless such rows are to be skipped.
     """
     _check(options)
-    model = Model.from_pretrained(options.model)
+    model = Model.from_pretrained(options.model, options.language)
     model.network.to(hardware.device())
     kind, task = purpose(model.pretrained, options.model, options.task)
     run = _Run(kind, _adapted(kind, task, options), options)

@@ -41,6 +41,11 @@ class Template:
         """Count the special tokens of a sequence of one text or two."""
         return len(self.parts(texts)) - texts
 
+    @property
+    def specials(self) -> tuple[int, int]:
+        """Count the special tokens of a sequence of one text, and of two."""
+        return self.special(1), self.special(2)
+
     def frame(self, texts: int, ids: Mapping[str, int]) -> "Frame":
         """Make the frame for one text or two with a vocabulary's ids of the roles.
 

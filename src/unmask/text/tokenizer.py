@@ -14,6 +14,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -24,6 +25,7 @@ from unmask.registry import discover
 from unmask.text import template as templates
 from unmask.text.sample import Sample
 from unmask.text.template import ROLES, Frame, Laid, Template
+from unmask.text.tokenizer_files import read_json
 from unmask.verbs import TokenizerOptions
 
 MASK = "[MASK]"
@@ -102,6 +104,8 @@ class Tokenizer(ABC):
     """(special tokens,) int64, their ids, ascending."""
     continues: np.ndarray
     """(V,) bool, the pieces that continue a word; with `forward`, that are continued."""
+    languages: Mapping[str, int] = MappingProxyType({})
+    """The number of each language that the vocabulary tells apart."""
     template: Template
     """How sequences are laid out."""
     frames: tuple[Frame, Frame]
@@ -219,6 +223,13 @@ class Tokenizer(ABC):
         other._document = {**self._document, "post_processor": other._processor()}
         return other
 
+    def with_language(self, language: str) -> Self:
+        """Give the same tokenizer for texts of another language.
+
+        Raises UserError for one that the vocabulary does not list, or where it tells none apart.
+        """
+        raise UserError(f"language {language!r}: {self.name} reads all languages alike.")
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Give the ids of each text, fast: no special tokens, and a literal `[MASK]` is text."""
         encodings = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -315,37 +326,6 @@ def special(
         if token in ids
     ]
     return sorted(found, key=lambda token: token["id"])
-
-
-def read_text(path: Path) -> str:
-    """Read a file of a tokenizer. Raises UserError where it is not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}, byte {error.start:,}: not UTF-8. Save the file as UTF-8."
-        ) from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read an object from a file of a tokenizer. Raises UserError where there is none."""
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}: not JSON ({error.msg}). Copy the file anew."
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a JSON object. Copy the file anew.")
-    return content
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Read what the files of a model and its tokenizer say beside the vocabulary, if anything."""
-    found: dict[str, Any] = {}
-    for name in ("config.json", "tokenizer_config.json"):
-        found |= read_json(folder / name) if (folder / name).is_file() else {}
-    return found
 
 
 def _rebuild(kind: type[Tokenizer], document: dict[str, Any], template: Template) -> Tokenizer:

@@ -9,14 +9,16 @@ import numpy as np
 from unmask.data.draws import address
 from unmask.data.examples import Planner, split_documents
 from unmask.data.masking import Vocabulary
-from unmask.data.pairs import plan_pairs
+from unmask.data.pairs import plan_ordered, plan_pairs
 from unmask.data.singles import plan_singles
 from unmask.data.store import Store
 from unmask.data.stream import Source, Stream
+from unmask.data.translations import plan_translations
 from unmask.errors import UserError
-from unmask.objectives.masked import MaskedObjective
+from unmask.text.template import Template
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import settings
+from unmask.train.aims import objective_of
 from unmask.train.batches import Sizes, StepData
 from unmask.train.evaluate import Heldout
 from unmask.train.parallel import World
@@ -24,28 +26,43 @@ from unmask.train.recipe import Recipe
 
 FRACTION = "0.005"
 """Of the documents, held out where nothing else is said."""
-PLANNERS: Mapping[str, Planner] = {"pairs": plan_pairs, "singles": plan_singles}
+PLANNERS: Mapping[str, Planner] = {
+    "pairs": plan_pairs,
+    "ordered": plan_ordered,
+    "singles": plan_singles,
+}
 
 
 class Corpus:
     """Stores opened and split, and everything that a batch depends on."""
 
     def __init__(
-        self, stores: Sequence[str], heldout: str | None, recipe: Recipe, seed: int
+        self,
+        stores: Sequence[str],
+        heldout: str | None,
+        recipe: Recipe,
+        template: Template,
+        seed: int,
     ) -> None:
         """Open the stores, each `PATH` or `PATH=WEIGHT`, and hold documents out.
 
-        Raises UserError for a damaged store, a bad weight or fraction, or several tokenizers.
+        template: how sequences are laid out. Raises UserError for a damaged store, a bad weight or
+        fraction, several tokenizers, or one that the template or the recipe cannot be done with.
         """
         self.recipe, self.seed = recipe, seed
         named = [_weighed(store) for store in stores]
-        opened = [(Store.open(path), weight) for path, weight in named]
-        self.tokenizer = Tokenizer.load(opened[0][0].tokenizer)
-        for (path, _), (store, _) in zip(named, opened, strict=True):
+        found = [Store.open(path) for path, _ in named]
+        self.tokenizer = Tokenizer.load(found[0].tokenizer).with_template(template)
+        for (path, _), store in zip(named, found, strict=True):
             self._check_tokenizer(store, path)
+        usual = 0.0 if recipe.data.exponent is None else recipe.data.exponent
+        opened = [
+            (store, float(store.tokens_total) ** usual if weight is None else weight)
+            for (_, weight), store in zip(named, found, strict=True)
+        ]
         self.sources = [
             settings.Source(path=path, weight=weight, fingerprint=store.fingerprint)
-            for (path, weight), (store, _) in zip(named, opened, strict=True)
+            for (path, _), (store, weight) in zip(named, opened, strict=True)
         ]
         self.heldout_name = heldout or FRACTION
         self.heldout_fingerprint: str | None = None
@@ -54,20 +71,41 @@ class Corpus:
             store = Store.open(self.heldout_name)
             self._check_tokenizer(store, self.heldout_name)
             self.heldout_fingerprint = store.fingerprint
-            self._train = [_whole(store, weight) for store, weight in opened]
-            self._held = [_whole(store, 1.0)]
+            self._train = [
+                self._source(store, np.arange(store.documents_total), weight)
+                for store, weight in opened
+            ]
+            self._held = [self._source(store, np.arange(store.documents_total))]
         else:
             parts = [split_documents(store.documents_total, fraction, 0) for store, _ in opened]
             self._train = [
-                Source(store=store, documents=train, weight=weight)
+                self._source(store, train, weight)
                 for (store, weight), (train, _) in zip(opened, parts, strict=True)
             ]
             self._held = [
-                Source(store=store, documents=held)
+                self._source(store, held)
                 for (store, _), (_, held) in zip(opened, parts, strict=True)
             ]
         self.vocabulary = Vocabulary.of(self.tokenizer)
-        self.objective = MaskedObjective(vocabulary=self.vocabulary, masking=recipe.masking)
+        self.objective = objective_of(recipe, self.vocabulary)
+
+    def _source(self, store: Store, documents: np.ndarray, weight: float = 1.0) -> Source:
+        """Say how documents of a store are read: translations as such, others as the recipe has it.
+
+        Raises UserError for translations where the recipe asks about pairs.
+        """
+        languages, form, known = store.languages, self.recipe.data.form, self.tokenizer.languages
+        if len(languages) > 1 and form != "singles":
+            raise UserError(
+                f"{store.path} holds translations, which take data.form = 'singles', not {form!r}"
+            )
+        return Source(
+            store=store,
+            documents=documents,
+            planner=plan_translations if len(languages) > 1 else PLANNERS[form],
+            weight=weight,
+            languages=[known[name] for name in languages] if known else [],
+        )
 
     @property
     def tokens(self) -> int:
@@ -120,7 +158,6 @@ class Corpus:
     def _stream(self, sources: Sequence[Source], sizes: Sizes, length: int, seed: int) -> Stream:
         return Stream(
             sources=sources,
-            planner=PLANNERS[self.recipe.data.form],
             vocabulary=self.vocabulary,
             seed=seed,
             length=length,
@@ -136,15 +173,11 @@ class Corpus:
             )
 
 
-def _whole(store: Store, weight: float) -> Source:
-    return Source(store=store, documents=np.arange(store.documents_total), weight=weight)
-
-
-def _weighed(name: str) -> tuple[str, float]:
-    """Split `PATH=WEIGHT`; the weight is 1 where none is given."""
+def _weighed(name: str) -> tuple[str, float | None]:
+    """Split `PATH=WEIGHT`; None where no weight is given."""
     path, mark, weight = name.rpartition("=")
     if not mark:
-        return name, 1.0
+        return name, None
     try:
         value = float(weight)
     except ValueError:

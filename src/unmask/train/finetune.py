@@ -93,6 +93,8 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
         kind = kind_of(options.task)
         model = options.model if isinstance(options.model, Model) else None
         start = model.pretrained if model else huggingface.read(options.model)
+        if options.language is not None:
+            start = start.speaking(options.language)
         name = "a Model" if model else str(options.model)
         tuning = _tuning(options, kind, start)
         work, cut = _work(options, kind, start, tuning)
@@ -104,6 +106,7 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
             train_fingerprint=_of_file(options.train),
             eval=options.eval,
             eval_fingerprint=_of_file(options.eval),
+            language=options.language,
             text=options.text,
             label=options.label,
             seed=options.seed,

@@ -272,7 +272,8 @@ def adapted(start: Pretrained, work: Work, seed: int) -> tuple[Pretrained, list[
 
 def dropout_of(pretrained: Pretrained, wanted: float | None) -> float:
     """Choose the rate of dropout: what is wanted, else what the model was made with."""
-    return float(pretrained.config.get("hidden_dropout_prob", 0.1) if wanted is None else wanted)
+    own = pretrained.config.get(pretrained.family.dropout[0], 0.1)
+    return float(own if wanted is None else wanted)
 
 
 def _weight(label: Any, prediction: Prediction) -> tuple[str, float]:

@@ -84,6 +84,7 @@ class Trainer:
     ) -> None:
         self.plan, self.network, self.objective, self.world = plan, network, objective, world
         self.device = next(network.parameters()).device
+        self.weights: list[float] = []
         self.forget()
 
     def forget(self) -> None:
@@ -107,7 +108,10 @@ class Trainer:
                 self.network.encoder, self.network.head, batch.to(self.device)
             )
         totals = torch.stack([part.total for part in parts.values()])  # (P,)
-        (totals / counts).sum().backward()  # type: ignore[no-untyped-call]
+        self.weights = [part.weight for part in parts.values()]
+        means = zip(self.weights, (totals / counts).unbind(), strict=True)
+        loss = torch.stack([weight * mean for weight, mean in means]).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
         return torch.stack(
             [totals.detach(), torch.stack([p.correct for p in parts.values()]).float()]
         )
@@ -223,7 +227,8 @@ class Run:
         for state, rate, names, figures in self.pending:
             *means, norm, flags = figures.tolist()
             stopped = stopped or flags > 0
-            row: dict[str, Any] = {"step": state.step, "loss": sum(means[: len(names)])}
+            loss = sum(w * mean for w, mean in zip(self.trainer.weights, means, strict=False))
+            row: dict[str, Any] = {"step": state.step, "loss": loss}
             row |= {f"{name}_loss": mean for name, mean in zip(names, means, strict=False)}
             row |= {
                 f"{name}_accuracy": mean

@@ -1,24 +1,31 @@
 """Pre-training from end to end: stores in, a run folder with a model and a report out."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from unmask import hardware
 from unmask.errors import UserError
+from unmask.exchange import huggingface
+from unmask.exchange.huggingface import Pretrained
 from unmask.train import settings
 from unmask.train.corpus import Corpus
-from unmask.train.parallel import world
-from unmask.train.pretraining import Pretraining, PretrainResult
-from unmask.train.recipe import Recipe, load_recipe
+from unmask.train.parallel import World, world
+from unmask.train.pretraining import Pretraining, PretrainResult, model_of
+from unmask.train.recipe import Kind, load_recipe
 from unmask.train.rehearsal import duration
 from unmask.train.settings import Settings
-from unmask.verbs import PretrainOptions, verb
+from unmask.train.structure import family_of
+from unmask.verbs import DistillOptions, PretrainOptions, verb
 
 
 @verb(PretrainOptions)
 def pretrain(options: PretrainOptions) -> PretrainResult:
-    """Pre-train a BERT, or go on with the run that `out` holds.
+    """Pre-train a model, or go on with the run that `out` holds.
 
     Raises UserError for impossible settings or damaged input, and KeyboardInterrupt, after saving,
     when it is stopped by Ctrl-C or SIGTERM.
@@ -26,9 +33,10 @@ def pretrain(options: PretrainOptions) -> PretrainResult:
     hardware.keep_memory()
     device = hardware.device()
     with world(device) as ranks:
-        recipe = _recipe(options)
-        seconds = None if options.budget is None else duration(options.budget)
-        corpus = Corpus(options.stores, options.heldout, recipe, options.seed)
+        loaded = load_recipe(options.recipe, options.config, options.set)
+        recipe = lasting(loaded, options.steps, options.budget)
+        family = family_of(recipe) if options.model is None else huggingface.family(options.model)
+        corpus = Corpus(options.stores, options.heldout, recipe, family.template, options.seed)
         wanted = Settings(
             stores=corpus.sources,
             heldout=corpus.heldout_name,
@@ -39,25 +47,42 @@ def pretrain(options: PretrainOptions) -> PretrainResult:
             budget=options.budget,
             recipe=recipe,
         )
-        old = settings.read(Settings, options.out)
-        if old is not None:
-            wanted = settings.lengthen(old, wanted, options.steps, seconds, options.out)
-            finished = _finished(options.out, wanted)
-            if finished is not None:
-                return finished
-        return Pretraining(options.out, wanted, corpus, device, ranks).run(fresh=old is None)
+        start = partial(model_of, wanted, corpus)
+        return carry_out(options, wanted, corpus, start, device, ranks)
 
 
-def _recipe(options: PretrainOptions) -> Recipe:
-    """Load the recipe, with the steps that were asked for."""
-    recipe = load_recipe(options.recipe, options.config, options.set)
-    if options.steps is None:
+def lasting(recipe: Kind, steps: int | None, budget: str | None) -> Kind:
+    """Give a recipe the steps that were asked for. Raises UserError where that is no length."""
+    if steps is None:
         return recipe
-    if options.budget is not None:
+    if budget is not None:
         raise UserError("give --steps or --budget, not both")
-    if options.steps < 1:
-        raise UserError(f"--steps {options.steps}: a run has at least one step")
-    return replace(recipe, steps=options.steps)
+    if steps < 1:
+        raise UserError(f"--steps {steps}: a run has at least one step")
+    return replace(recipe, steps=steps)
+
+
+def carry_out(
+    options: PretrainOptions | DistillOptions,
+    wanted: Settings,
+    corpus: Corpus,
+    start: Callable[[], Pretrained],
+    device: torch.device,
+    ranks: World,
+) -> PretrainResult:
+    """Do a run, go on with it, or give the result of a finished one.
+
+    start: gives the model that it begins with.
+    """
+    old = settings.read(type(wanted), options.out)
+    if old is not None:
+        seconds = None if options.budget is None else duration(options.budget)
+        wanted = settings.lengthen(old, wanted, options.steps, seconds, options.out)
+        finished = _finished(options.out, wanted)
+        if finished is not None:
+            return finished
+    run = Pretraining(options.out, wanted, corpus, start(), device, ranks)
+    return run.run(fresh=old is None)
 
 
 def _finished(folder: Path, wanted: Settings) -> PretrainResult | None:

@@ -15,14 +15,14 @@ from unmask import config, hardware
 from unmask.errors import UserError
 from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
-from unmask.families.bert import FAMILY
 from unmask.predict.model import Model
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import settings
+from unmask.train.aims import head_of
 from unmask.train.batches import StepData
 from unmask.train.checkpoint import State
 from unmask.train.corpus import Corpus
-from unmask.train.evaluate import Evaluation, Heldout
+from unmask.train.evaluate import Heldout
 from unmask.train.loop import Plan, Report, Trainer
 from unmask.train.metrics import rows
 from unmask.train.parallel import World
@@ -32,9 +32,8 @@ from unmask.train.rehearsal import SHARE, duration, rehearse
 from unmask.train.report import write_report
 from unmask.train.session import Session
 from unmask.train.settings import Settings
+from unmask.train.structure import family_of, structure
 
-HEADS = {"pairs": "pretraining", "singles": "masked-lm"}
-"""The head that a form of examples needs."""
 PROBED = 5
 """Fillings of a probe that are shown."""
 
@@ -48,13 +47,9 @@ class PretrainResult:
     """Tokens seen."""
     seconds: float
     """Over all starts of the run."""
-    heldout_mlm_loss: float
-    """Nats per masked token."""
-    heldout_mlm_accuracy: float
-    nsp_accuracy: float | None
-    """None where sequences are no pairs."""
-    unigram_loss: float
-    """What token frequencies alone reach."""
+    figures: dict[str, float]
+    """What the last evaluation found, by the names in `metrics.jsonl`: `heldout_mlm_loss` and the
+    like, in nats a prediction; `nsp_accuracy`; and `unigram_loss`, what frequencies alone reach."""
     skipped: int
     """Steps without effect, because the loss was not finite."""
     model: str
@@ -62,17 +57,29 @@ class PretrainResult:
     report: str
     """The report's file."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Give what `--json` prints; `nsp_accuracy` is null where nothing is asked about pairs."""
+        found = asdict(self)
+        return {"nsp_accuracy": None, **found.pop("figures"), **found}
+
 
 class Pretraining(Session[PretrainResult]):
     """One start of a pre-training run."""
 
     def __init__(
-        self, folder: Path, wanted: Settings, corpus: Corpus, device: torch.device, ranks: World
+        self,
+        folder: Path,
+        wanted: Settings,
+        corpus: Corpus,
+        start: Pretrained,
+        device: torch.device,
+        ranks: World,
     ) -> None:
+        """Set up a run that begins with the model `start`."""
         super().__init__(folder, ranks, Watcher("pre-training", quiet=not ranks.leads))
         self.settings, self.corpus, self.device = wanted, corpus, device
         self.dtype = hardware.products(wanted.recipe.precision, device)
-        self.pretrained = model_of(wanted, corpus.tokenizer)
+        self.pretrained = start
         self.network = self.pretrained.network.to(device)
         self.network.set_dropout(wanted.recipe.dropout)
         self.network.train()
@@ -105,11 +112,11 @@ class Pretraining(Session[PretrainResult]):
 
     def evaluate(self, trainer: Trainer) -> Mapping[str, Any]:
         """Give figures of the model on the held-out text."""
-        return asdict(self._evaluated(trainer, self.heldout))
+        return self._evaluated(trainer, self.heldout)
 
-    def _evaluated(self, trainer: Trainer, heldout: Heldout) -> Evaluation:
+    def _evaluated(self, trainer: Trainer, heldout: Heldout) -> dict[str, float]:
         return heldout.evaluate(
-            trainer.network, trainer.objective, trainer.world, trainer.autocast()
+            trainer.network, self.corpus.objective, trainer.world, trainer.autocast()
         )
 
     def _evaluation_seconds(self, trainer: Trainer) -> float:
@@ -161,13 +168,14 @@ class Pretraining(Session[PretrainResult]):
         self.watcher.step(report)
         if report.evaluation is None:
             return {}
-        held = report.evaluation
-        pairs = held["nsp_accuracy"]
+        held, objective = report.evaluation, self.corpus.objective
+        name, pair = objective.tokens, objective.pair
         self.watcher.evaluation(
             report,
-            f"held-out MLM {held['heldout_mlm_loss']:.3f} (unigram {held['unigram_loss']:.3f})"
-            f"  right {100 * held['heldout_mlm_accuracy']:.1f} %"
-            + ("" if pairs is None else f"  NSP {100 * pairs:.1f} %"),
+            f"held-out {name.upper()} {held[f'heldout_{name}_loss']:.3f}"
+            f" (unigram {held['unigram_loss']:.3f})"
+            f"  right {100 * held[f'heldout_{name}_accuracy']:.1f} %"
+            + ("" if pair is None else f"  {pair.upper()} {100 * held[f'{pair}_accuracy']:.1f} %"),
         )
         if not self.settings.probe:
             return {}
@@ -188,10 +196,10 @@ class Pretraining(Session[PretrainResult]):
     def finish(self, state: State) -> PretrainResult:
         """Write the model, the report and the result of a run that is at its end."""
         huggingface.write(self.pretrained, self.folder / "model")
-        evaluations = [
-            row for row in rows(self.folder / "metrics.jsonl") if "heldout_mlm_loss" in row
-        ]
-        held = {name: evaluations[-1][name] for name in Evaluation.__slots__}
+        evaluations = [row for row in rows(self.folder / "metrics.jsonl") if "unigram_loss" in row]
+        objective = self.corpus.objective
+        names = [f"{objective.pair}_accuracy", "unigram_loss"]
+        names += [name for name in evaluations[-1] if name.startswith("heldout_")]
         result = PretrainResult(
             steps=state.step,
             tokens=state.tokens,
@@ -199,9 +207,10 @@ class Pretraining(Session[PretrainResult]):
             skipped=state.skipped,
             model=str(self.folder / "model"),
             report=str(self.folder / "report.html"),
-            **held,
+            figures={name: evaluations[-1][name] for name in names if name in evaluations[-1]},
         )
-        write_report(self.folder, asdict(result), config.dump(self.settings))
+        about = objective.tokens, objective.pair
+        write_report(self.folder, result.to_json(), config.dump(self.settings), *about)
         temporary = self.folder / "result.tmp"
         temporary.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
         temporary.replace(self.folder / "result.json")
@@ -226,28 +235,49 @@ def plan_of(recipe: Recipe, seed: int, folder: Path, dtype: torch.dtype) -> Plan
     )
 
 
-def model_of(wanted: Settings, tokenizer: Tokenizer) -> Pretrained:
-    """Draw random weights for the recipe's structure, or read the checkpoint to go on from."""
-    head = HEADS[wanted.recipe.data.form]
+def model_of(wanted: Settings, corpus: Corpus) -> Pretrained:
+    """Draw random weights for the recipe's structure, or read the checkpoint to go on from.
+
+    Raises UserError where its family has not the head that the objective needs.
+    """
+    head, tokenizer = head_of(wanted.recipe), corpus.tokenizer
     if wanted.model is not None:
-        return _checkpoint(wanted.model, head, tokenizer)
-    spec = wanted.recipe.model.spec(tokenizer.vocab_size)
-    network = FAMILY.network(spec, head)
+        return _checkpoint(wanted, head, tokenizer)
+    recipe, family = wanted.recipe, family_of(wanted.recipe)
+    if head not in family.heads:
+        raise UserError(
+            f"objective {recipe.objective} with data.form {recipe.data.form} needs the head {head},"
+            f" which {family.name} lacks; it has {', '.join(family.heads)}"
+        )
+    pad, languages = tokenizer.pad or 0, len(tokenizer.languages)
+    spec = structure(recipe, tokenizer.vocab_size, pad, languages)
+    network = family.network(spec, head)
     network.initialise(torch.Generator().manual_seed(wanted.seed))
-    dropout = wanted.recipe.dropout
-    kept = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     return Pretrained(
-        family=FAMILY, spec=spec, network=network, head=head, tokenizer=tokenizer, config=kept
+        family=family,
+        spec=spec,
+        network=network,
+        head=head,
+        tokenizer=tokenizer,
+        config=dict.fromkeys(family.dropout, recipe.dropout),
     )
 
 
-def _checkpoint(source: str, head: str, tokenizer: Tokenizer) -> Pretrained:
+def _checkpoint(wanted: Settings, head: str, tokenizer: Tokenizer) -> Pretrained:
     """Read a checkpoint to go on from; its tokenizer must be that of the stores."""
+    source = wanted.model
+    assert source is not None, "only then there is one"
     found = huggingface.read(source, head)
     if found.tokenizer is None or found.tokenizer.fingerprint != tokenizer.fingerprint:
         raise UserError(
             f"--model {source}: its tokenizer is not the one that the stores were made with;"
             f" prepare them with --tokenizer {source}"
+        )
+    if found.spec.causal != (wanted.recipe.objective == "causal"):
+        sees = "only what comes before" if found.spec.causal else "what comes behind it, too"
+        raise UserError(
+            f"--model {source}: each token sees {sees}; objective {wanted.recipe.objective} is for"
+            " other models"
         )
     return found
 

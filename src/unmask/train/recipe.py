@@ -1,28 +1,30 @@
 """What a pre-training run is made of: every setting, with the recipes of the package as TOML.
 
-A recipe's name is a size and a form: `bert-mini` is the fast form, `bert-mini-faithful` the
-paper's. This module imports no torch.
+A recipe's name is a family and a size: `bert-mini`, `roberta-base`. Of BERT there is, beside the
+fast form, the paper's: `bert-mini-faithful`. This module imports no torch.
 """
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from unmask import config
 from unmask.data.masking import Masking
 from unmask.errors import UserError
-from unmask.model.spec import Spec
 
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")
+FAMILIES = ("bert", "roberta", "albert", "xlnet", "xlm", "flaubert", "gpt2")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
-    """The structure of a BERT."""
+    """The structure of a model, as far as its family leaves it open."""
 
+    family: str = "bert"
+    """`model_type` of the checkpoints that come of it."""
     width: int
     """Of the hidden states."""
     layers: int
@@ -34,11 +36,11 @@ class Shape:
     positions: int = 512
     """Longest sequence that the model can read."""
     activation: Literal["gelu", "gelu_tanh"] = "gelu"
-    """The paper's GELU is the tanh form; the field's checkpoints carry the erf form."""
-
-    def spec(self, pieces: int) -> Spec:
-        """Give the structure with a vocabulary of so many pieces; two segments, as pairs need."""
-        return Spec(**asdict(self), pieces=pieces, segments=2)
+    """BERT's paper has the tanh form of GELU; the field's checkpoints carry the erf form."""
+    embedding_width: int | None = None
+    """Of the embeddings, which are then projected to the width; the same when absent."""
+    groups: int | None = None
+    """Groups of neighbouring layers that share their weights; when absent each has its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +57,8 @@ class Phase:
 class Data:
     """What a batch is."""
 
-    form: Literal["pairs", "singles"] = "pairs"
-    """Sentence pairs with NSP, or full sentences without."""
+    form: Literal["pairs", "ordered", "singles"] = "pairs"
+    """Sentence pairs with NSP, neighbours with sentence order prediction, or full sentences."""
     phases: list[Phase]
     """Sequence lengths, in order; the shares add up to 1."""
     batch_tokens: int | None = None
@@ -65,6 +67,12 @@ class Data:
     """Sequences of one optimizer step, over all ranks: instead of `batch_tokens`."""
     micro_tokens: int = 4096
     """Token budget of one forward pass."""
+    exponent: float | None = None
+    """Stores without a weight count as their tokens to this power, so that a value below 1 brings
+    small languages up; when absent they count alike."""
+    memory: int = 0
+    """Tokens before those of a sequence that permutation language modelling reads as the memory of
+    the previous segment; they are part of its length."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +127,8 @@ class Recipe:
     """Optimizer steps; --steps and --budget replace it."""
     dropout: float
     """Of hidden states and attention probabilities."""
+    objective: Literal["masked", "causal", "permutation"] = "masked"
+    """Fill masks, say the next token, or say tokens in a random order."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the products; auto is bfloat16 where the hardware has it."""
     model: Shape
@@ -129,9 +139,13 @@ class Recipe:
     watch: Watch = field(default_factory=Watch)
 
 
+Kind = TypeVar("Kind", bound=Recipe)
+
+
 def names() -> list[str]:
     """Name every recipe of the package."""
-    return [f"bert-{size}{form}" for size in SIZES for form in ("", "-faithful")]
+    faithful = [f"bert-{size}-faithful" for size in SIZES]
+    return [f"{family}-{size}" for family in FAMILIES for size in SIZES] + faithful
 
 
 def load_recipe(name: str, file: Path | None = None, sets: Sequence[str] = ()) -> Recipe:
@@ -139,24 +153,33 @@ def load_recipe(name: str, file: Path | None = None, sets: Sequence[str] = ()) -
 
     Raises UserError for an unknown recipe, key or value.
     """
-    size, form = (
-        name.removesuffix("-faithful"),
-        "faithful" if name.endswith("-faithful") else "fast",
-    )
     if name not in names():
         raise UserError(f"recipe {name!r} does not exist; there are {', '.join(names())}")
-    tables = _packaged(form), _packaged(size)
-    # A size file holds the structure, and beside it what the fast form tunes for this size.
-    own = tables[1] if form == "fast" else {"model": tables[1]["model"]}
-    layers = [(f"recipe {name}", tables[0]), (f"recipe {name}", own)]
+    family, size, *form = name.split("-")
+    tables = [packaged(*form or ["fast"]), packaged(size)]
+    if form:  # a size file holds the structure, and beside it what the fast form tunes for it
+        tables[1] = {"model": tables[1]["model"]}
+    return compose(Recipe, name, [*tables, packaged(family)], file, sets)
+
+
+def compose(
+    kind: type[Kind],
+    name: str,
+    tables: Sequence[Mapping[str, Any]],
+    file: Path | None,
+    sets: Sequence[str],
+) -> Kind:
+    """Make a recipe of tables laid over each other, a TOML file over them, and then `KEY=VALUE`."""
+    layers = [(f"recipe {name}", table) for table in tables]
     if file is not None:
         layers.append((str(file), read_toml(file)))
-    recipe = config.load(Recipe, layers, sets)
-    _check(recipe)
+    recipe = config.load(kind, layers, sets)
+    check(recipe)
     return recipe
 
 
-def _packaged(name: str) -> dict[str, Any]:
+def packaged(name: str) -> dict[str, Any]:
+    """Read a file of the package's recipes."""
     text = resources.files("unmask.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
@@ -171,7 +194,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise UserError(f"{file}: not TOML ({error})") from error
 
 
-def _check(recipe: Recipe) -> None:
+def check(recipe: Recipe) -> None:
     """Refuse settings that contradict each other."""
     data, shape = recipe.data, recipe.model
     if (data.batch_tokens is None) == (data.batch_sequences is None):
@@ -186,3 +209,19 @@ def _check(recipe: Recipe) -> None:
             )
     if shape.width % shape.heads:
         raise UserError(f"model.width {shape.width} is not a multiple of model.heads {shape.heads}")
+    if shape.groups is not None and not 1 <= shape.groups <= shape.layers:
+        raise UserError(
+            f"model.groups {shape.groups} must be at least 1 and at most model.layers"
+            f" ({shape.layers})"
+        )
+    if recipe.objective == "causal" and data.form != "singles":
+        raise UserError(f"objective causal reads running text; data.form {data.form} is of pairs")
+    if data.memory and (recipe.objective != "permutation" or data.form != "singles"):
+        raise UserError(
+            "data.memory is for objective = 'permutation' with data.form = 'singles' only"
+        )
+    shortest = min(phase.length for phase in data.phases)
+    if not 0 <= data.memory <= shortest - 8:
+        raise UserError(
+            f"data.memory {data.memory} must leave at least 8 of a sequence's {shortest} tokens"
+        )

@@ -12,20 +12,30 @@ from unmask.train import page
 from unmask.train.metrics import rows
 from unmask.train.page import INK
 
+TITLES = {
+    "mlm": "Masked language modelling",
+    "clm": "Causal language modelling",
+    "plm": "Permutation language modelling",
+}
+PAIRS = {"nsp": "next sentence (chance: 50 %)", "sop": "sentence order (chance: 50 %)"}
 
-def write_report(folder: Path, figures: Mapping[str, Any], settings: str) -> Path:
+
+def write_report(
+    folder: Path, figures: Mapping[str, Any], settings: str, tokens: str, pair: str | None
+) -> Path:
     """Draw the curves of a run's `metrics.jsonl` and set them beside its figures and settings.
 
-    figures: what the run came to, by name; settings: its `config.toml`. Returns the report's path.
+    figures: what the run came to, by name; settings: its `config.toml`; tokens, pair: names of the
+    losses about tokens and about pairs. Returns the report's path.
     """
     table = rows(folder / "metrics.jsonl")
-    evaluations = [row for row in table if "heldout_mlm_loss" in row]
+    evaluations = [row for row in table if "unigram_loss" in row]
     parts = [
         page.figures(figures),
-        "<h2>Masked language modelling</h2>",
-        _losses(table, evaluations),
+        f"<h2>{TITLES[tokens]}</h2>",
+        _losses(table, evaluations, tokens),
         "<h2>Accuracy, held out</h2>",
-        _accuracies(evaluations),
+        _accuracies(evaluations, tokens, pair),
         "<h2>Learning rate and speed</h2>",
         page.rates(table),
         _probes(evaluations),
@@ -34,13 +44,15 @@ def write_report(folder: Path, figures: Mapping[str, Any], settings: str) -> Pat
     return page.write(folder, "Pre-training run", parts)
 
 
-def _losses(table: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]]) -> str:
+def _losses(
+    table: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]], tokens: str
+) -> str:
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
-    steps, losses = page.smooth(table, "mlm_loss")
+    steps, losses = page.smooth(table, f"{tokens}_loss")
     axes.plot(steps, losses, color=INK["train"], label="training (smoothed)")
     at = [row["step"] for row in evaluations]
-    held = [row["heldout_mlm_loss"] for row in evaluations]
+    held = [row[f"heldout_{tokens}_loss"] for row in evaluations]
     axes.plot(at, held, color=INK["heldout"], marker="o", markersize=3, label="held out")
     if evaluations:
         axes.axhline(
@@ -49,19 +61,19 @@ def _losses(table: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[st
             linestyle="--",
             label="unigram frequencies",
         )
-    axes.set(xlabel="step", ylabel="loss (nats per masked token)")
+    axes.set(xlabel="step", ylabel="loss (nats per predicted token)")
     axes.legend(frameon=False)
     return page.svg(figure)
 
 
-def _accuracies(evaluations: Sequence[Mapping[str, Any]]) -> str:
+def _accuracies(evaluations: Sequence[Mapping[str, Any]], tokens: str, pair: str | None) -> str:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
     at = [row["step"] for row in evaluations]
-    for name, label, ink in (
-        ("heldout_mlm_accuracy", "masked tokens", INK["heldout"]),
-        ("nsp_accuracy", "next sentence (chance: 50 %)", INK["nsp"]),
-    ):
+    curves = [(f"heldout_{tokens}_accuracy", "predicted tokens", INK["heldout"])]
+    if pair is not None:
+        curves.append((f"{pair}_accuracy", PAIRS[pair], INK["nsp"]))
+    for name, label, ink in curves:
         values = [row.get(name) for row in evaluations]
         if any(value is not None for value in values):
             shown = [100 * value if value is not None else math.nan for value in values]

@@ -102,9 +102,10 @@ def _difference(key: str, before: Any, after: Any) -> str:
     return f"{key} is {before!r} there and {after!r} now"
 
 
-def lengthen(
-    old: Settings, new: Settings, steps: int | None, budget: float | None, folder: Path
-) -> Settings:
+Run = TypeVar("Run", bound=Settings)
+
+
+def lengthen(old: Run, new: Settings, steps: int | None, budget: float | None, folder: Path) -> Run:
     """Give the old settings the length that is asked for now; without any, they keep their own.
 
     steps, budget (seconds): asked for, or None; a budget counts at the speed first measured.

@@ -85,6 +85,8 @@ class TuningSettings:
     eval: str
     eval_fingerprint: str
     """Of the file's content."""
+    language: str | None = None
+    """Of the texts, where it was told."""
     text: str | None = None
     """Columns of the text, where they were named."""
     label: str | None = None

@@ -16,14 +16,8 @@ from tokenizers import pre_tokenizers, trainers
 
 from unmask.errors import UserError
 from unmask.text.sample import SEEN, Sample
-from unmask.text.tokenizer import (
-    SPELLINGS,
-    Tokenizer,
-    build,
-    read_json,
-    read_text,
-    special,
-)
+from unmask.text.tokenizer import SPELLINGS, Tokenizer, build, special
+from unmask.text.tokenizer_files import read_json, read_text
 from unmask.verbs import TokenizerOptions
 
 BLANK = "Ġ"

@@ -18,15 +18,8 @@ from tokenizers import models, pre_tokenizers, trainers
 from unmask.errors import UserError
 from unmask.text.moses import Moses, align
 from unmask.text.sample import SEEN, Sample, alphabet
-from unmask.text.tokenizer import (
-    SPELLINGS,
-    Encoded,
-    Tokenizer,
-    read_json,
-    read_settings,
-    read_text,
-    special,
-)
+from unmask.text.tokenizer import SPELLINGS, Encoded, Tokenizer, special
+from unmask.text.tokenizer_files import read_json, read_settings, read_text
 from unmask.verbs import TokenizerOptions
 
 ENDS = "</w>"
@@ -53,8 +46,7 @@ class MosesBPE(Tokenizer):
 
     def __init__(self, document: Mapping[str, Any], source: str = "tokenizer") -> None:
         self.moses = Moses(**document["normalizer"])
-        self.languages: Mapping[str, int] = document["languages"]
-        """The number of each language that the vocabulary was made for; empty where not told."""
+        self.languages = document["languages"]
         super().__init__(document, source)
 
     @classmethod

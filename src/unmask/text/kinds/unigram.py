@@ -23,15 +23,8 @@ from tokenizers import models
 from unmask.registry import late
 from unmask.text.sample import COVERAGE, Sample
 from unmask.text.sentencepiece_model import Piece, SentencePieceModel, parse
-from unmask.text.tokenizer import (
-    SPELLED,
-    SPELLINGS,
-    Encoded,
-    Tokenizer,
-    build,
-    read_settings,
-    special,
-)
+from unmask.text.tokenizer import SPELLED, SPELLINGS, Encoded, Tokenizer, build, special
+from unmask.text.tokenizer_files import read_settings
 from unmask.verbs import TokenizerOptions
 
 BLANK = "▁"

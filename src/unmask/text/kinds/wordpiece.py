@@ -23,14 +23,8 @@ from tokenizers import trainers
 from unmask.errors import UserError
 from unmask.text.sample import LONGEST_WORD, SEEN, Sample, alphabet
 from unmask.text.template import BERT
-from unmask.text.tokenizer import (
-    SPELLINGS,
-    Tokenizer,
-    build,
-    read_json,
-    read_text,
-    special,
-)
+from unmask.text.tokenizer import SPELLINGS, Tokenizer, build, special
+from unmask.text.tokenizer_files import read_json, read_text
 from unmask.verbs import TokenizerOptions
 
 SPECIAL = tuple(SPELLINGS["bert"].tokens.values())
