@@ -17,6 +17,7 @@ from unmask.inspect.parameters import view_recipe
 from unmask.inspect.text import LONGEST, view_text
 from unmask.predict.model import Model
 from unmask.text.tokenizer import Tokenizer
+from unmask.train.recipe import FAMILIES
 
 PAIR = "The quick fox jumped over the fence. It's a lazy dog! The bear looked."
 
@@ -228,7 +229,7 @@ def test_a_checkpoint_is_described(
     assert found["parameters"]["total"] == sum(
         parameter.numel() for parameter in tiny.pretrained(words).network.parameters()
     )
-    assert f"WordPiece, {words.vocab_size} entries" in text
+    assert f"wordpiece, {words.vocab_size} entries" in text
     _, found = shown(capsys, "a fox", "--model", str(tmp_path))  # reads with the model's tokenizer
     assert [one["id"] for one in found["tokens"]][1:-1] == words.encode("a fox").ids
 
@@ -254,3 +255,12 @@ def test_what_cannot_be_shown_says_what_can(
     said = capsys.readouterr().err
     assert part in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_parts_of_a_recipe_add_up(family: str) -> None:
+    counted = view_recipe(f"{family}-base", 1000).to_json()["parameters"]
+    parts = view_recipe(f"{family}-base", 1000).parameters
+    shown = parts.total("embeddings", "blocks.", "norm", "head.")
+    assert shown == parts.total() == counted["total"]
+    assert counted["encoder"] <= counted["total"]

@@ -22,7 +22,12 @@ TITLES: Mapping[str, str] = {
     "embeddings.piece": "token embeddings",
     "embeddings.segment": "segment embeddings",
     "embeddings.position": "position embeddings",
+    "embeddings": "what stands for unseen tokens",
+    "embeddings.language": "language embeddings",
     "embeddings.norm": "norm of the embeddings",
+    "embeddings.projection": "projection to the width",
+    "norm": "norm",
+    "head.following": "bias of the tokens' scores",
     "head.masked": "bias of the tokens' scores",
     "head.masked.transform": "transform before the scores",
     "head.masked.norm": "norm before the scores",
@@ -77,13 +82,18 @@ class Parameters:
             one.parameters for one in self.components if one.name.startswith(beginnings or "")
         )
 
+    @property
+    def encoder(self) -> int:
+        """All but the heads, with the pooler, as it is usually quoted."""
+        return self.total() - self.total("head.") + self.total("head.pooler.")
+
     def to_json(self) -> dict[str, Any]:
-        """Give totals and components; `encoder` is what is usually quoted, with the pooler."""
+        """Give totals and components."""
         return {
             "parameters": {
                 "total": self.total(),
-                "encoder": self.total("embeddings.", "blocks.", "head.pooler."),
-                "embeddings": self.total("embeddings."),
+                "encoder": self.encoder,
+                "embeddings": self.total("embeddings"),
                 "layer": self.total("blocks.0."),
                 "layers": self.total("blocks."),
                 "heads": self.total("head."),
@@ -99,8 +109,9 @@ class Parameters:
         table.add_column("parameters", justify="right")
         layers = f"{self.layers} layers, each {self.total('blocks.0.'):,}"
         for title, every, shown in (
-            ("embeddings", "embeddings.", "embeddings."),
+            ("embeddings", "embeddings", "embeddings"),
             (layers, "blocks.", "blocks.0."),
+            ("behind the layers", "norm", "norm"),
             ("heads", "head.", "head."),
         ):
             if self.total(every):
@@ -112,8 +123,7 @@ class Parameters:
                         table.add_row(f"  {title}", shapes, f"{one.parameters:,}")
         table.add_row("total", "", f"{self.total():,}", style="bold")
         pooler = " and its pooler" if self.total("head.pooler.") else ""
-        encoder = self.total("embeddings.", "blocks.", "head.pooler.")
-        table.add_row(f"  of which the encoder{pooler}", "", f"{encoder:,}")
+        table.add_row(f"  of which the encoder{pooler}", "", f"{self.encoder:,}")
         return table
 
 
@@ -206,7 +216,7 @@ def view_model(source: str | Path) -> ModelView:
             "family": found.family.name,
             "head": found.head,
             "architecture": found.family.heads[found.head].architecture,
-            "tokenizer": f"WordPiece, {words.vocab_size:,} entries" if words else "none",
+            "tokenizer": f"{words.name}, {words.vocab_size:,} entries" if words else "none",
             "spec": asdict(found.spec),
         },
         parameters=Parameters.of(found.network),
