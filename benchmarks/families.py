@@ -1,6 +1,6 @@
 """Every family pre-trained by its own objective on real text, and each English one on SST-2.
 
-A small model of each, for the same few minutes: what it comes to on held-out text stands beside
+A small model of each, for the same number of tokens, some minutes each: what it comes to on held-out text stands beside
 what the frequencies of the tokens alone would give, and then its accuracy on SST-2 beside that of
 random weights. English is film reviews; XLM reads captions in English, German and French with
 their translations, FlauBERT the French ones. DistilBERT is taught by the bert-mini of
@@ -153,10 +153,10 @@ def stores(work: Work) -> list[str]:
     return made
 
 
-def pretrain(work: Work, budget: str) -> dict[str, Any]:
+def pretrain(work: Work, steps: int) -> dict[str, Any]:
     """Pre-train a family's model, or distil it; gives what it came to."""
     out = WORK / "runs" / work.name.replace(" ", "-")
-    options: dict[str, Any] = {"out": out, "budget": budget, "heldout": "0.01"}
+    options: dict[str, Any] = {"out": out, "steps": steps, "heldout": "0.01"}
     if work.name == "distilbert":
         result = unmask.distill(stores(work), teacher=str(TEACHER), set=list(BATCH), **options)
     else:
@@ -190,14 +190,14 @@ def untrained(model: str, name: str) -> Path:
     return folder
 
 
-def run(budget: str, chosen: Sequence[str]) -> None:
+def run(steps: int, chosen: Sequence[str]) -> None:
     """Do what is not there yet: first every pre-training, then every fine-tuning."""
     works = [work for work in WORKS if not chosen or work.name in chosen]
     for work in works:
         path = WORK / f"{work.name}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"budget": budget, **pretrain(work, budget)}))
+            path.write_text(json.dumps(pretrain(work, steps)))
             print(work.name, path.read_text(), flush=True)
     for work in works:
         path = WORK / f"{work.name}-sst2.json"
@@ -244,13 +244,13 @@ def main() -> None:
     """Do one stage of the study."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("stage", choices=["run", "report"])
-    parser.add_argument("--budget", default="4m", help="of each pre-training")
+    parser.add_argument("--steps", type=int, default=600, help="of each pre-training")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--works", nargs="+", default=(), choices=[work.name for work in WORKS])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.stage == "run":
-        run(options.budget, options.works)
+        run(options.steps, options.works)
     else:
         report()
 
