@@ -1,9 +1,9 @@
 """Every family pre-trained by its own objective on real text, and each English one on SST-2.
 
-A small model of each, for the same number of tokens, some minutes each: what it comes to on held-out text stands beside
-what the frequencies of the tokens alone would give, and then its accuracy on SST-2 beside that of
-random weights. English is film reviews; XLM reads captions in English, German and French with
-their translations, FlauBERT the French ones. DistilBERT is taught by the bert-mini of
+A small model of each, for the same number of tokens: what it comes to on held-out text stands
+beside what the frequencies of the tokens alone would give, and then its accuracy on SST-2 beside
+that of random weights. English is film reviews; XLM reads captions in English, German and French
+with their translations, FlauBERT the French ones. DistilBERT is taught by the bert-mini of
 benchmarks/transfer.py.
 
     python benchmarks/families.py run          (resumed where it was stopped)

@@ -22,6 +22,7 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,13 @@ import transformers
 
 import finetuning_ours
 import finetuning_peer
-from finetuning_clock import STEADY, Steps, take_turns
+from finetuning_clock import STEADY, take_turns
 from finetuning_data import BATCH, DECAY, FOLDER, ROOT, WARMUP, WORKS, Work, draw_reviews
 from unmask import hardware
 
 RESULTS = ROOT / "benchmarks" / "results" / "finetuning.json"
 SIDES = {"unmask": finetuning_ours.run, "transformers": finetuning_peer.run}
-KINDS = ("float32", "bfloat16", "grouped")
+KINDS = tuple(finetuning_peer.SETTINGS)
 """Settings of transformers that are timed."""
 SMOKE = 64
 """Examples of each file where it is only to be seen that everything works."""
@@ -70,20 +71,21 @@ def run(side: str, works: Sequence[Work], limit: int | None) -> None:
                 print(work.name, seed, json.dumps(found), flush=True)
 
 
-def measure(works: Sequence[Work], count: int) -> None:
+def measure(works: Sequence[Work], count: int, threads: int) -> None:
     """Let the contestants take turns at the works that are not timed yet."""
     for work in works:
         path = FOLDER / "time" / f"{work.name}.json"
         if known(path, work) is not None:
             continue
-        contestants: dict[str, Steps] = {
-            "unmask": finetuning_ours.steps(work, count),
-            "transformers-bfloat16": finetuning_peer.steps(work, finetuning_peer.BFLOAT16, count),
-            "transformers-grouped": finetuning_peer.steps(work, finetuning_peer.GROUPED, count),
-            "transformers-float32": finetuning_peer.steps(work, finetuning_peer.FLOAT32, count),
+        theirs = {
+            f"transformers-{kind}": partial(
+                finetuning_peer.steps, work, finetuning_peer.SETTINGS[kind], count
+            )
+            for kind in KINDS
         }
-        found = take_turns(contestants)
-        content = {"threads": torch.get_num_threads(), "contestants": found}
+        ours = partial(finetuning_ours.steps, work, count)
+        found = take_turns({"unmask": ours, **theirs}, threads)
+        content = {"threads": threads, "contestants": found}
         write(path, {**content, "settings": settings(work)})
         for name, figures in found.items():
             print(work.name, name, f"{figures['examples_per_second']:.1f} examples/s", flush=True)
@@ -174,7 +176,7 @@ def main() -> None:
     if options.stage == "run":
         run(options.side, works, SMOKE if options.smoke else None)
     elif options.stage == "time":
-        measure(works, options.steps)
+        measure(works, options.steps, options.threads)
     else:
         report(WORKS)
 

@@ -1,9 +1,16 @@
 """The clock of the fine-tuning study: contestants take turns and so meet the same machine."""
 
+import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
+
+import torch
+
+from unmask import hardware
 
 T = TypeVar("T")
 
@@ -33,28 +40,77 @@ def spread(items: Sequence[T], count: int) -> list[T]:
     return [items[len(items) * (2 * place + 1) // (2 * count)] for place in range(count)]
 
 
-def take_turns(contestants: Mapping[str, Steps]) -> dict[str, dict[str, Any]]:
-    """Take the steps of all contestants, some of one and then some of the next."""
-    count = min(len(steps.tokens) for steps in contestants.values())
-    wall, processor = ({name: [] for name in contestants} for _ in range(2))
-    for steps in contestants.values():
-        for number in range(WARM):
-            steps.take(number)
-    for begin in range(0, count, TURN):
-        for name, steps in contestants.items():
-            for number in range(begin, min(begin + TURN, count)):
+Make = Callable[[], Steps]
+"""Makes everything ready; it can be pickled."""
+
+
+class Contestant:
+    """A contestant in a process of its own: with its own allocator, and nothing of the others'."""
+
+    def __init__(self, make: Make, threads: int) -> None:
+        """Start it, and wait until it is ready."""
+        context = multiprocessing.get_context("spawn")
+        self.ours, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, make, threads), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.tokens, self.examples = self._told()
+
+    def take(self, numbers: range) -> list[tuple[float, float]]:
+        """Let it take these steps; gives the seconds of each, by the wall and by the processor."""
+        self.ours.send(numbers)
+        found: list[tuple[float, float]] = self._told()
+        return found
+
+    def end(self) -> None:
+        """Let its process go."""
+        self.ours.close()
+        self.process.join()
+
+    def _told(self) -> Any:
+        try:
+            return self.ours.recv()
+        except EOFError:
+            self.process.join()
+            raise SystemExit(f"a contestant ended with {self.process.exitcode}") from None
+
+
+def _serve(connection: Connection, make: Make, threads: int) -> None:
+    """Take steps as they are asked for, until nobody asks any more."""
+    torch.set_num_threads(threads)
+    hardware.keep_memory()  # for all alike
+    steps = make()
+    connection.send((steps.tokens, steps.examples))
+    with suppress(EOFError):
+        while True:
+            times = []
+            for number in connection.recv():
                 start, used = time.perf_counter(), time.process_time()
                 steps.take(number)
-                wall[name].append(time.perf_counter() - start)
-                processor[name].append(time.process_time() - used)
-    return {
-        name: {
+                times.append((time.perf_counter() - start, time.process_time() - used))
+            connection.send(times)
+
+
+def take_turns(makes: Mapping[str, Make], threads: int) -> dict[str, dict[str, Any]]:
+    """Take the steps of all contestants, some of one and then some of the next."""
+    contestants = {name: Contestant(make, threads) for name, make in makes.items()}
+    count = min(len(one.tokens) for one in contestants.values())
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    for one in contestants.values():
+        one.take(range(WARM))
+    for begin in range(0, count, TURN):
+        for name, one in contestants.items():
+            times[name] += one.take(range(begin, min(begin + TURN, count)))
+    found = {}
+    for name, one in contestants.items():
+        one.end()
+        seconds, processor = (sum(column) for column in zip(*times[name], strict=True))
+        found[name] = {
             "steps": count,
-            "seconds": sum(wall[name]),
-            "processor_seconds": sum(processor[name]),
-            "tokens_per_second": sum(steps.tokens[:count]) / sum(wall[name]),
-            "examples_per_second": sum(steps.examples[:count]) / sum(wall[name]),
-            "step_seconds": wall[name],
+            "seconds": seconds,
+            "processor_seconds": processor,
+            "tokens_per_second": sum(one.tokens[:count]) / seconds,
+            "examples_per_second": sum(one.examples[:count]) / seconds,
+            "step_seconds": [wall for wall, _ in times[name]],
         }
-        for name, steps in contestants.items()
-    }
+    return found

@@ -67,6 +67,7 @@ class Setting:
 FLOAT32 = Setting(bfloat16=False, dynamic=False, grouped=False)
 BFLOAT16 = Setting(bfloat16=True, dynamic=True, grouped=False)
 GROUPED = Setting(bfloat16=True, dynamic=True, grouped=True)
+SETTINGS = {"float32": FLOAT32, "bfloat16": BFLOAT16, "grouped": GROUPED}
 
 
 class Texts:
