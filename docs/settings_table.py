@@ -9,14 +9,16 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
+from unmask.objectives.distillation import Distillation
 from unmask.train.recipe import load_recipe
 from unmask.train.tuning import load_tuning
 
-DEFAULTS: Mapping[str, Callable[[], Any]] = {
-    "finetune": lambda: load_tuning(512, {}, None, ()),
-    "pretrain": lambda: load_recipe("bert-mini"),
+DEFAULTS: Mapping[str, Callable[[], tuple[Any, str]]] = {
+    "finetune": lambda: (load_tuning(512, {}, None, ()), ""),
+    "pretrain": lambda: (load_recipe("bert-mini"), ""),
+    "distill": lambda: (Distillation(), "distillation."),
 }
-"""What a verb's settings are where nothing is said."""
+"""What a verb's settings are where nothing is said, and what their names begin with."""
 
 
 class SettingsTable(Directive):
@@ -27,7 +29,7 @@ class SettingsTable(Directive):
     def run(self) -> list[nodes.Node]:
         """Make the table."""
         lines = [".. list-table::", "   :header-rows: 1", "   :widths: 30 20 50", ""]
-        for row in (("setting", "default", ""), *rows(DEFAULTS[self.arguments[0]]())):
+        for row in (("setting", "default", ""), *rows(*DEFAULTS[self.arguments[0]]())):
             first, *others = row
             lines += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
         parent = nodes.Element()
