@@ -1,6 +1,8 @@
 """Distillation: its losses by their definitions, its students, and whole runs."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from transformers import AutoModelForMaskedLM
 import runs
 import tiny
 import unmask
+from parity import STRUCTURES, own
 from unmask.data.masking import Vocabulary
 from unmask.data.packing import Packed
 from unmask.errors import UserError
@@ -148,7 +151,7 @@ def test_the_student_begins_as_its_teacher(store: Path, teacher: Path, tmp_path:
     ("sets", "message"),
     [
         (["layers=[0,7]"], r"layers \[0, 7\]: the teacher has the layers 0 to 1"),
-        (["model.width=8"], "leave the sizes"),
+        (["model.width=8"], "its teacher's; choose its layers"),
         (["data.form='pairs'"], "data.form = 'singles' only"),
     ],
 )
@@ -173,3 +176,61 @@ def test_a_teacher_of_other_words_is_refused(store: Path, tmp_path: Path) -> Non
         unmask.distill(
             str(store), teacher=str(tmp_path / "teacher"), out=tmp_path / "run", steps=1, set=SETS
         )
+
+
+@pytest.mark.parametrize(
+    ("family", "changed", "message"),
+    [
+        ("albert", {}, "the layers of albert share their weights"),
+        ("xlm", {"causal": True}, "its tokens see only what comes before"),
+        ("bert", {"eps": 1e-5}, "distilbert has no setting for eps"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_refused(
+    family: str, changed: dict[str, object], message: str, store: Path, tmp_path: Path
+) -> None:
+    words = tiny.tokenizer()
+    made = huggingface.families()[family]
+    spec = replace(
+        next(iter(STRUCTURES[family].values())), pieces=words.vocab_size, positions=64, **changed
+    )
+    teacher = replace(own(made, "masked-lm", spec), tokenizer=words.with_template(made.template))
+    huggingface.write(teacher, tmp_path / "teacher")
+    with pytest.raises(UserError, match=message):
+        unmask.distill(
+            str(store), teacher=str(tmp_path / "teacher"), out=tmp_path / "run", steps=1, set=SETS
+        )
+
+
+def test_a_student_has_its_teachers_structure(store: Path, tmp_path: Path) -> None:
+    words = tiny.tokenizer()
+    made = huggingface.families()["flaubert"]
+    spec = replace(
+        STRUCTURES["flaubert"]["plain"], pieces=words.vocab_size, positions=64, norm_first=True
+    )
+    teacher = replace(own(made, "masked-lm", spec), tokenizer=words.with_template(made.template))
+    huggingface.write(teacher, tmp_path / "teacher")
+    result = unmask.distill(
+        str(store),
+        teacher=str(tmp_path / "teacher"),
+        out=tmp_path / "run",
+        steps=1,
+        heldout="0.2",
+        set=SETS,
+    )
+    assert huggingface.read(result.model).spec == replace(spec, layers=1)
+
+
+def test_another_teacher_is_refused_when_a_run_goes_on(
+    store: Path, teacher: Path, tmp_path: Path
+) -> None:
+    own_teacher = tmp_path / "teacher"
+    shutil.copytree(teacher, own_teacher)
+    options = {"teacher": str(own_teacher), "out": tmp_path / "run", "heldout": "0.2", "set": SETS}
+    unmask.distill(str(store), steps=1, **options)
+    other = tiny.pretrained(tiny.tokenizer(), "pretraining", positions=64)
+    with torch.no_grad():
+        other.network.encoder.embeddings.piece.weight += 0.1
+    huggingface.write(other, own_teacher)
+    with pytest.raises(UserError, match="teacher has other content now"):
+        unmask.distill(str(store), steps=2, **options)

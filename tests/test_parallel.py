@@ -45,6 +45,16 @@ def test_rows_become_documents_of_a_sentence_each(tmp_path: Path) -> None:
         write(tmp_path / "a", "one", "", "three"),
         write(tmp_path / "b", "eins", "zwei", "drei"),
     ]
-    join(files, tmp_path / "out.jsonl", "strict")
+    assert join(files, tmp_path / "out.jsonl", "strict") == 1
     rows = (tmp_path / "out.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(row)["text"] for row in rows] == ["one\neins", "three\ndrei"]
+
+
+def test_blanks_and_marks_inside_a_line_are_one_blank(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes("\ufeffone\rtwo \t three\r\n".encode())
+    assert list(lines([str(tmp_path / "a")])) == [("one two three",)]
+
+
+def test_rows_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"b\.jsonl: translations are plain text"):
+        list(lines([str(tmp_path / "a.txt"), str(tmp_path / "b.jsonl")]))

@@ -1,11 +1,13 @@
 """Every family pre-trained for a few steps: what its run says, and that its model opens."""
 
 import json
+import shutil
 import tomllib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModel
@@ -16,7 +18,9 @@ import unmask
 from unmask.data.store import Store
 from unmask.errors import UserError
 from unmask.exchange import huggingface
-from unmask.train.recipe import FAMILIES
+from unmask.text.template import XLM
+from unmask.train.corpus import Corpus
+from unmask.train.recipe import FAMILIES, load_recipe
 
 KINDS = {
     "bert": "wordpiece",
@@ -123,7 +127,8 @@ def test_languages_are_told_and_small_ones_brought_up(stores: Stores, tmp_path: 
     settings = tomllib.loads((tmp_path / "run/config.toml").read_text())
     weights = [source["weight"] for source in settings["stores"]]
     tokens = [Store.open(path).tokens_total for path in of("xlm", stores)]
-    assert weights == pytest.approx([count**0.5 for count in tokens])
+    powers = [count**0.5 for count in tokens]
+    assert weights == pytest.approx([power * 3 / sum(powers) for power in powers])
     english, german = (
         unmask.Model.from_pretrained(result.model, language=name).embed(["The dog."])[0]
         for name in ("en", "de")
@@ -131,7 +136,6 @@ def test_languages_are_told_and_small_ones_brought_up(stores: Stores, tmp_path: 
     assert abs(english - german).max() > 1e-4
     with pytest.raises(UserError, match="'fr' is not among those of the vocabulary: en, de"):
         unmask.Model.from_pretrained(result.model, language="fr")
-    made.speaking("de")
     huggingface.write(made.speaking("de"), tmp_path / "german")
     again = unmask.Model.from_pretrained(tmp_path / "german").embed(["The dog."])[0]
     assert abs(again - german).max() < 1e-6
@@ -163,10 +167,10 @@ def test_the_memory_of_the_previous_segment_is_an_option(stores: Stores, tmp_pat
 @pytest.mark.parametrize(
     ("family", "sets", "message"),
     [
-        ("roberta", ["data.form='pairs'"], "needs the head pretraining, which roberta lacks"),
-        ("bert", ["objective='causal'", "data.form='singles'"], "head causal-lm, which bert lacks"),
+        ("roberta", ["data.form='pairs'"], "roberta has no head pretraining, which"),
+        ("bert", ["objective='causal'", "data.form='singles'"], "bert has no setting for causal"),
         ("bert", ["objective='causal'"], "reads running text"),
-        ("gpt2", ["objective='masked'"], "needs the head masked-lm, which gpt2 lacks"),
+        ("gpt2", ["objective='masked'"], "gpt2 has no head masked-lm, which"),
         ("bert", ["model.groups=1"], r"no setting for schedule"),
         ("roberta", ["model.embedding_width=8"], "no setting for embedding_width"),
         ("xlm", ["model.inner=40"], "no setting for inner"),
@@ -174,6 +178,10 @@ def test_the_memory_of_the_previous_segment_is_an_option(stores: Stores, tmp_pat
         ("bert", ["model.family='elmo'"], "model.family 'elmo' does not exist"),
         ("xlnet", ["data.memory=8"], "data.memory is for"),
         ("xlm", ["data.form='pairs'"], "holds translations"),
+        ("xlm", ["objective='causal'"], "holds translations"),
+        ("xlm", ["data.exponent=1.5"], "data.exponent is 1.5"),
+        ("albert", ["model.groups=none"], "albert has no setting for schedule"),
+        ("bert", ["model.heads=0"], "model.heads is 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(
@@ -198,3 +206,67 @@ def test_texts_need_a_language_where_the_vocabulary_tells_them_apart(
     options["tokenizer"] = stores("wordpiece").parent / "wordpiece-tokenizer"
     with pytest.raises(UserError, match="wordpiece reads all languages alike"):
         unmask.prepare(text, language="en", **options)
+
+
+def test_stores_with_and_without_a_language_do_not_mix(stores: Stores, tmp_path: Path) -> None:
+    plain, told = of("bert", stores)[0], of("xlm", stores)[0]
+    # As a store looks that was prepared before its vocabulary told languages.
+    copied = tmp_path / "copied"
+    shutil.copytree(told, copied)
+    manifest = json.loads((copied / "manifest.json").read_text())
+    del manifest["settings"]["languages"]
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="some stores were prepared with --language"):
+        pretrain("xlm", [told, str(copied)], tmp_path / "run")
+    with pytest.raises(UserError, match="made with another tokenizer"):
+        pretrain("xlm", [told, plain], tmp_path / "run")
+
+
+def test_shares_are_those_that_were_given(stores: Stores, tmp_path: Path) -> None:
+    english, german, both = of("xlm", stores)
+    pretrain("xlm", [english, german, f"{both}=0.5"], tmp_path / "run", steps=1)
+    settings = tomllib.loads((tmp_path / "run/config.toml").read_text())
+    weights = [source["weight"] for source in settings["stores"]]
+    assert weights[2] == 0.5
+    assert sum(weights[:2]) == pytest.approx(2)
+
+
+def test_every_language_is_held_out(stores: Stores) -> None:
+    corpus = Corpus(of("xlm", stores), "0.2", load_recipe("xlm-tiny"), XLM, 0)
+    seen = {
+        int(number)
+        for batch in corpus.heldout().batches[:1]
+        for number in batch.tokens.languages.unique()
+    }
+    assert seen == {0, 1}
+
+
+def test_frequencies_count_special_tokens_as_often_as_they_are_predicted(stores: Stores) -> None:
+    recipe = load_recipe("xlm-tiny", sets=["objective='causal'"])
+    corpus = Corpus(of("xlm", stores)[:2], "0.2", recipe, XLM, 0)
+    held, ids = corpus.heldout(), corpus.vocabulary.ids
+    labels = np.concatenate([batch.labels.numpy() for batch in held.batches])
+    share = (labels == ids["sep"]).mean()
+    assert share > 0.02
+    assert held.unigrams[ids["sep"]] / held.unigrams.sum() == pytest.approx(share, rel=0.05)
+
+
+def test_a_model_in_another_language_is_another_model(stores: Stores, tmp_path: Path) -> None:
+    result = pretrain("xlm", of("xlm", stores), tmp_path / "run")
+    model = unmask.Model.from_pretrained(result.model, language="en")
+    before = model.embed(["The dog."])[0]
+    german = unmask.Model(model.pretrained.speaking("de"))
+    assert abs(german.embed(["The dog."])[0] - before).max() > 1e-4
+    assert abs(model.embed(["The dog."])[0] - before).max() < 1e-6
+    shared = zip(model.network.parameters(), german.network.parameters(), strict=True)
+    assert all(one is other for one, other in shared)
+
+
+def test_a_language_that_is_not_told_is_missed_aloud(
+    stores: Stores, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = pretrain("xlm", of("xlm", stores), tmp_path / "run")
+    unmask.Model.from_pretrained(result.model)
+    assert "tells languages apart" in capsys.readouterr().err
+    unmask.Model.from_pretrained(result.model, language="de")
+    assert "tells languages apart" not in capsys.readouterr().err

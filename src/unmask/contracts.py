@@ -5,12 +5,13 @@ T tokens of a batch, B sequences, M predicted tokens, K labels.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unmask.data.masking import Masking
 from unmask.data.packing import Packed
 from unmask.data.windows import Reading, Window
 from unmask.model.cross_entropy import Part
@@ -102,8 +103,33 @@ class Learnable(Protocol[B]):
         ...
 
 
+Question = Literal["nsp", "sop"]
+"""What may be asked about a pair: whether B follows A, or whether it does not come before it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Aim:
+    """What a recipe says to its objective."""
+
+    masking: Masking = field(default_factory=Masking)
+    """Which tokens are predicted."""
+    memory: int = 0
+    """Tokens of the previous segment at the front of each sequence."""
+    pair: Question | None = None
+    """What is asked about pairs."""
+
+
 class Objective(Learnable[Any], Protocol):
-    """What a model is pre-trained to do."""
+    """What a model is pre-trained to do: a file of `objectives/` ends with its class.
+
+    Those that a recipe names have besides `of(aim, vocabulary)`, which makes one, and `head(pair)`,
+    the name of the family's head that it needs.
+    """
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        ...
 
     @property
     def tokens(self) -> str:

@@ -34,8 +34,6 @@ class Plan:
     """Special tokens of a sequence of one text, and of two."""
     languages: np.ndarray | None = None
     """(n, P) int8, the number of each text's language; None where it is not told."""
-    lone: int = 0
-    """Sentences left alone at the end of a document: they serve as a random B only."""
 
     def __len__(self) -> int:
         return len(self.starts)

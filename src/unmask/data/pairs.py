@@ -81,8 +81,7 @@ def plan_pairs(
     pairs, single = _planned(store, documents, address(seed, epoch), length, template, random=0.5)
     starts, sizes = _draw_others(store, documents, pairs, _join([pairs, single]))
     labels = pairs.tails.astype(np.int8)
-    lone = len(single.tails)
-    plan = Plan(starts, sizes.astype(np.int32), labels, template.specials, lone=lone)
+    plan = Plan(starts, sizes.astype(np.int32), labels, template.specials)
     return plan.shuffle(seed, epoch)
 
 
@@ -100,11 +99,11 @@ def plan_ordered(
     Sentence order prediction (Lan et al. 2020, section 3.1): label 1 where B came before A. All
     else is as in `plan_pairs`. Raises UserError when no document has two sentences.
     """
-    pairs, lone = _planned(store, documents, address(seed, epoch), length, template, random=0.0)
+    pairs, _ = _planned(store, documents, address(seed, epoch), length, template, random=0.0)
     swapped = uniform(pairs.key, _SWAPPED) < 0.5
     starts, sizes = pairs.starts, pairs.sizes.astype(np.int32)
     starts[swapped], sizes[swapped] = starts[swapped, ::-1], sizes[swapped, ::-1]
-    plan = Plan(starts, sizes, swapped.astype(np.int8), template.specials, lone=len(lone.tails))
+    plan = Plan(starts, sizes, swapped.astype(np.int8), template.specials)
     return plan.shuffle(seed, epoch)
 
 

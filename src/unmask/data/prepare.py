@@ -118,7 +118,7 @@ def _languages(options: PrepareOptions, tokenizer: Tokenizer) -> list[str]:
                 f"{options.tokenizer} tells languages apart; say which one the text is of:"
                 f" --language {' or '.join(tokenizer.languages)}."
             )
-        return []
+        return list(tokenizer.languages)
     languages = options.language.split(",")
     for language in languages:
         tokenizer.with_language(language)
@@ -132,10 +132,12 @@ def _side_by_side(options: PrepareOptions, languages: Sequence[str]) -> str:
             f"--language {options.language}: translations are one file for each language, in the"
             f" same order; here are {len(options.texts)}."
         )
-    folder = options.out / WORK
-    folder.mkdir(parents=True, exist_ok=True)
-    join(options.texts, folder / "translations.jsonl", options.errors)
-    return str(folder / "translations.jsonl")
+    joined = options.out / WORK / "translations.jsonl"
+    with _locked(options.out):
+        left_out = join(options.texts, joined, options.errors)
+    if left_out:
+        console.words().print(f"warning: lines with an empty side, left out: {left_out:,}")
+    return str(joined)
 
 
 def _check_folder(out: Path) -> None:
@@ -173,7 +175,10 @@ def _finished(out: Path, wanted: Input) -> Store | None:
         return None
     store = Store.open(out)
     made = store.manifest.get("made_of")
-    _refuse(out, wanted.difference(Input.of(made)) if made else "something else than text")
+    difference = wanted.difference(Input.of(made)) if made else "something else than text"
+    if difference:
+        _clean(store)  # of translations, that were put side by side
+    _refuse(out, difference)
     return store
 
 

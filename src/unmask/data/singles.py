@@ -1,7 +1,7 @@
 """Examples of one text: whole sentences of a document, as many as the length allows.
 
-The FULL-SENTENCES form of RoBERTa (Liu et al. 2019, section 4.2), within documents. S sentences or
-parts of sentences.
+The DOC-SENTENCES form of RoBERTa (Liu et al. 2019, section 4.2), which never runs into the next
+document and was found slightly better than the one that does. S sentences or parts of sentences.
 """
 
 import numpy as np

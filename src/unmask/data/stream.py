@@ -104,9 +104,11 @@ class Stream:
     def once(self) -> Iterator[Step]:
         """Read the first epoch of every source: the same batches each time, then the end.
 
-        For held-out text. The sources follow each other, and the states are empty.
+        For held-out text. The sources are mixed as they come, and the states are empty.
         """
         plan = _join([reader.plan(0) for reader in self._readers()])
+        if len(self.sources) > 1:
+            plan = plan.shuffle(self.seed, 0)
         left, shards = np.arange(len(plan)), self._shards()
         batches = cut(plan.lengths, left, self.tokens, self.sequences, final=True)
         for number, (rows, _) in enumerate(batches):
@@ -259,6 +261,8 @@ def _gaps(ascending: np.ndarray) -> list[int]:
 def _join(plans: Sequence[Plan]) -> Plan:
     """Put plans behind each other; those of fewer texts get columns of absent ones."""
     texts = max(plan.starts.shape[1] for plan in plans)
+    told = {(plan.labels is None, plan.languages is None) for plan in plans}
+    assert len(told) == 1, "the sources of a stream tell the same of their examples"
 
     def joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
         there = [part for part in parts if part is not None]

@@ -1,7 +1,8 @@
 """Examples of a text and its translation: the two sentences of a document.
 
-Translation language modelling reads them side by side (Lample and Conneau 2019, section 3.3). n
-documents.
+Translation language modelling reads them side by side (Lample and Conneau 2019, section 3.3). The
+paper has two special tokens between them; here is one, as in any pair that `transformers` lays out
+for XLM. n documents.
 """
 
 import numpy as np

@@ -24,7 +24,7 @@ def locate(source: str | Path) -> Path:
     if folder.is_dir():
         return folder
     if isinstance(source, Path) or str(source).count("/") > 1 or str(source).startswith("."):
-        raise UserError(f"{source}: no such folder; --model takes a model folder or a hub id")
+        raise UserError(f"{source}: no such folder; give a model folder or a hub id")
     try:
         found = Path(
             snapshot_download(

@@ -3,6 +3,7 @@
 Read from a folder or from the hub, written so that `transformers` opens them.
 """
 
+import hashlib
 import json
 import os
 import pickle
@@ -59,6 +60,15 @@ class Pretrained:
     config: Mapping[str, Any] = field(default_factory=dict)
     """The config.json that it was read from, so that settings not used here are kept."""
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all weights and what they are for."""
+        digest = hashlib.sha256(f"{self.head} {self.labels}".encode())
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def with_head(
         self,
         head: str,
@@ -96,16 +106,26 @@ class Pretrained:
         )
         return adapted, drawn
 
+    @property
+    def untold(self) -> bool:
+        """Whether texts have a language that the model is not told."""
+        return self.spec.languages > 0 and self.network.encoder.embeddings.spoken is None
+
     def speaking(self, language: str) -> "Pretrained":
-        """Let the model take all texts for those of a language, and be saved so.
+        """Give the same model, with the same tensors, for texts of a language; it is saved so.
 
         Raises UserError for a language that its vocabulary does not list, or when it lists none.
         """
         if self.tokenizer is None:
             raise UserError(f"language {language!r}: the model has no tokenizer")
         tokenizer = self.tokenizer.with_language(language)
-        self.network.encoder.embeddings.spoken = tokenizer.languages.get(language)
-        return replace(self, tokenizer=tokenizer, config={**self.config, "language": language})
+        with torch.device("meta"):
+            network = self.family.network(self.spec, self.head, len(self.labels))
+        network.load_state_dict(self.network.state_dict(keep_vars=True), assign=True)
+        network.train(self.network.training)
+        network.encoder.embeddings.spoken = tokenizer.languages.get(language)
+        config = {**self.config, "language": language}
+        return replace(self, network=network, tokenizer=tokenizer, config=config)
 
 
 def read(source: str | Path, head: str | None = None, language: str | None = None) -> Pretrained:

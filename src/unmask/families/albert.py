@@ -70,8 +70,8 @@ def blocks(spec: Spec) -> list[str]:
 
 def _inner(spec: Spec) -> int:
     """Count the blocks of a layer: after so many the first block comes again."""
-    assert spec.schedule is not None, "made with the structure"
-    return spec.schedule.index(0, 1) if spec.schedule.count(0) > 1 else 1
+    schedule = spec.schedule or ()
+    return schedule.index(0, 1) if schedule.count(0) > 1 else 1
 
 
 TABLE = {

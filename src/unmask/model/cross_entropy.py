@@ -24,8 +24,8 @@ class Part:
 
     total: Tensor
     """Sum of the cross-entropies, a float32 scalar."""
-    correct: Tensor
-    """How many labels had the highest score, a scalar."""
+    correct: Tensor | None
+    """How many labels had the highest score, a scalar; None where there are no scores."""
     weight: float = 1.0
     """By which its mean counts among the losses."""
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from unmask.contracts import Batch
+from unmask.contracts import Aim, Batch
+from unmask.data.masking import Vocabulary
 from unmask.data.packing import Packed
 from unmask.model.cross_entropy import Part
 from unmask.model.heads import Head
@@ -22,6 +23,17 @@ class CausalObjective:
     name: ClassVar[str] = "causal"
     tokens: ClassVar[str] = "clm"
     pair: ClassVar[None] = None
+    title: ClassVar[str] = "Causal language modelling"
+
+    @classmethod
+    def of(cls, aim: Aim, vocabulary: Vocabulary) -> "CausalObjective":
+        """Make it; there is nothing to choose."""
+        return cls()
+
+    @staticmethod
+    def head(pair: str | None) -> str:
+        """Name the family's head that it needs."""
+        return "causal-lm"
 
     def corrupt(self, packed: Packed, rng: np.random.Generator) -> Batch:
         """Take the next token of each as its label; nothing is random about that."""

@@ -55,6 +55,7 @@ class DistillationObjective:
     name: ClassVar[str] = "distillation"
     tokens: ClassVar[str] = "mlm"
     pair: ClassVar[None] = None
+    title: ClassVar[str] = "Masked language modelling, taught"
     masked: MaskedObjective
     """Hides tokens; it asks nothing about pairs."""
     teacher: Network
@@ -84,11 +85,10 @@ class DistillationObjective:
             taught = self.teacher.head.masked(shown[rows])  # (M, V)
         soft = divergence(head.masked(hidden[rows]), taught, settings.temperature)
         cosine = (1 - F.cosine_similarity(hidden.float(), shown.float(), dim=1)).sum()
-        none = torch.zeros_like(mlm.correct)
         return {
             "mlm": replace(mlm, weight=settings.mlm),
             "soft": replace(soft, weight=settings.soft),
-            "cosine": Part(cosine, none, settings.cosine),
+            "cosine": Part(cosine, None, settings.cosine),
         }
 
 

@@ -5,11 +5,11 @@ asks about the order instead. T tokens, M of them predicted, B sequences, W widt
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
-from unmask.contracts import Batch
+from unmask.contracts import Aim, Batch, Question
 from unmask.data.masking import Masking, Vocabulary, mask
 from unmask.data.packing import Packed
 from unmask.model.cross_entropy import Part, cross_entropy
@@ -23,12 +23,23 @@ class MaskedObjective:
 
     name: ClassVar[str] = "masked"
     tokens: ClassVar[str] = "mlm"
+    title: ClassVar[str] = "Masked language modelling"
     vocabulary: Vocabulary
     """What masking has to know of the tokenizer."""
     masking: Masking = field(default_factory=Masking)
     """Which tokens are hidden, and how."""
-    pair: Literal["nsp", "sop"] | None = None
+    pair: Question | None = None
     """Whether B follows A, whether it does not come before it, or nothing is asked about pairs."""
+
+    @classmethod
+    def of(cls, aim: Aim, vocabulary: Vocabulary) -> "MaskedObjective":
+        """Make it as a recipe wants it."""
+        return cls(vocabulary=vocabulary, masking=aim.masking, pair=aim.pair)
+
+    @staticmethod
+    def head(pair: str | None) -> str:
+        """Name the family's head that it needs; pair: what is asked about pairs."""
+        return "masked-lm" if pair is None else "pretraining"
 
     def corrupt(self, packed: Packed, rng: np.random.Generator) -> Batch:
         """Hide tokens of every sequence. All randomness comes from `rng`."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmask.contracts import Batch
+from unmask.contracts import Aim, Batch
 from unmask.data.masking import Masking, Vocabulary, choose
 from unmask.data.packing import Packed
 from unmask.model.cross_entropy import Part
@@ -52,6 +52,7 @@ class PermutationObjective:
     name: ClassVar[str] = "permutation"
     tokens: ClassVar[str] = "plm"
     pair: ClassVar[None] = None
+    title: ClassVar[str] = "Permutation language modelling"
     vocabulary: Vocabulary
     """Tells special tokens, and where words begin."""
     masking: Masking
@@ -59,6 +60,16 @@ class PermutationObjective:
     memory: int = 0
     """Tokens at the front of each sequence that stand for the previous segment. They are read by
     themselves, and what is learned does not change how."""
+
+    @classmethod
+    def of(cls, aim: Aim, vocabulary: Vocabulary) -> "PermutationObjective":
+        """Make it as a recipe wants it."""
+        return cls(vocabulary=vocabulary, masking=aim.masking, memory=aim.memory)
+
+    @staticmethod
+    def head(pair: str | None) -> str:
+        """Name the family's head that it needs."""
+        return "permutation-lm"
 
     def corrupt(self, packed: Packed, rng: np.random.Generator) -> Permuted:
         """Choose what is predicted, and in which order. All randomness comes from `rng`."""

@@ -69,6 +69,8 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
         model = Model.from_pretrained(options.model, options.language)
         name = str(options.model)
         model.network.to(hardware.device())
+    elif options.language is not None:
+        model = Model(model.pretrained.speaking(options.language))
     kind, task = purpose(model.pretrained, name, options.task)
     task = laid_out(task, options.long)
     count = _Count(task.metric())

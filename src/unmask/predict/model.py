@@ -10,6 +10,7 @@ from typing import Any, get_args, overload
 
 import numpy as np
 
+from unmask import console
 from unmask.contracts import Prediction, Task
 from unmask.data.windows import Reading
 from unmask.errors import UserError
@@ -66,7 +67,10 @@ class Model:
         language: of the texts, as `en`, for a model that tells several apart. Raises UserError for
         a model that is not there, not supported or damaged, and for a language it does not know.
         """
-        return cls(huggingface.read(source, language=language), str(source))
+        found = huggingface.read(source, language=language)
+        if found.untold:
+            console.words().print(f"warning: {source} tells languages apart; say which: --language")
+        return cls(found, str(source))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the folder that `from_pretrained` and `transformers`' Auto classes open."""

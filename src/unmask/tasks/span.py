@@ -138,6 +138,7 @@ class QuestionAnswering:
         assert batch.labels is not None, "training needs labels"
         scores = head.spans(encoder(batch.tokens)).T  # (T, 2) -> (2, T)
         both = grouped_cross_entropy(scores.flatten(), batch.sizes * 2, batch.labels.flatten())
+        assert both.correct is not None, "places have scores"
         return {"task": Part(both.total / 2, both.correct / 2)}
 
     def outputs(self, encoder: Transformer, head: Head, batch: Labelled) -> list[Tensor]:

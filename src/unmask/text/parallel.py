@@ -8,14 +8,18 @@ from pathlib import Path
 
 from unmask.errors import UserError
 from unmask.text.opening import opened
+from unmask.text.reading import form
 
 
 def lines(paths: Sequence[str], errors: str = "strict") -> Iterator[tuple[str, ...]]:
-    """Give the lines of several files side by side, without white space around them.
+    """Give the lines of several files of plain text side by side, with single blanks in them.
 
-    errors: `strict` or `replace`, for bytes that are not UTF-8. Raises UserError, after the last
-    line of the shortest file, when they have not the same number of lines.
+    errors: `strict` or `replace`, for bytes that are not UTF-8. Raises UserError for files of rows,
+    and, after the last line of the shortest file, when they have not the same number of lines.
     """
+    for path in paths:
+        if form(path) in (".jsonl", ".parquet"):
+            raise UserError(f"{path}: translations are plain text, a line for each line.")
     with ExitStack() as stack:
         streams = [stack.enter_context(opened(path)) for path in paths]
         for number, row in enumerate(zip_longest(*streams), start=1):
@@ -33,22 +37,24 @@ def lines(paths: Sequence[str], errors: str = "strict") -> Iterator[tuple[str, .
             )
 
 
-def join(paths: Sequence[str], out: Path, errors: str) -> None:
+def join(paths: Sequence[str], out: Path, errors: str) -> int:
     """Write the lines of several files as JSONL: a row is a document, its lines the translations.
 
-    Rows with an empty side are left out. Raises UserError as `lines` does.
+    Returns how many were left out because a side is empty. Raises UserError as `lines` does.
     """
-    part = out.with_suffix(".part")
+    part, left_out = out.with_suffix(".part"), 0
     with part.open("w", encoding="utf-8") as file:
         for row in lines(paths, errors):
+            left_out += not all(row)
             if all(row):
                 file.write(json.dumps({"text": "\n".join(row)}, ensure_ascii=False) + "\n")
     part.replace(out)
+    return left_out
 
 
 def _text(line: bytes, path: str, number: int, errors: str) -> str:
     try:
-        return line.decode("utf-8", errors).strip()
+        return " ".join(line.decode("utf-8-sig" if number == 1 else "utf-8", errors).split())
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}, line {number:,}: not UTF-8 (byte {error.start + 1} of the line)."

@@ -1,11 +1,12 @@
 """The text of a run: its stores, what of them is held out, and the batches made of the rest."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from unmask.contracts import Batch, Objective
 from unmask.data.draws import address
 from unmask.data.examples import Planner, split_documents
 from unmask.data.masking import Vocabulary
@@ -43,11 +44,13 @@ class Corpus:
         recipe: Recipe,
         template: Template,
         seed: int,
+        objective: Callable[[Recipe, Vocabulary], Objective] = objective_of,
     ) -> None:
         """Open the stores, each `PATH` or `PATH=WEIGHT`, and hold documents out.
 
-        template: how sequences are laid out. Raises UserError for a damaged store, a bad weight or
-        fraction, several tokenizers, or one that the template or the recipe cannot be done with.
+        template: how sequences are laid out. objective: makes what is to be learned. Raises
+        UserError for a damaged store, a bad weight or fraction, several tokenizers, or one that the
+        template or the recipe cannot be done with.
         """
         self.recipe, self.seed = recipe, seed
         named = [_weighed(store) for store in stores]
@@ -55,11 +58,13 @@ class Corpus:
         self.tokenizer = Tokenizer.load(found[0].tokenizer).with_template(template)
         for (path, _), store in zip(named, found, strict=True):
             self._check_tokenizer(store, path)
-        usual = 0.0 if recipe.data.exponent is None else recipe.data.exponent
-        opened = [
-            (store, float(store.tokens_total) ** usual if weight is None else weight)
-            for (_, weight), store in zip(named, found, strict=True)
-        ]
+        told = {bool(store.languages) for store in found}
+        if len(told) > 1:
+            raise UserError(
+                "some stores were prepared with --language, and some without:"
+                f" {', '.join(path for path, _ in named)}; prepare all of them with it"
+            )
+        opened = list(zip(found, _weights(named, found, recipe.data.exponent), strict=True))
         self.sources = [
             settings.Source(path=path, weight=weight, fingerprint=store.fingerprint)
             for (path, _), (store, weight) in zip(named, opened, strict=True)
@@ -87,17 +92,18 @@ class Corpus:
                 for (store, _), (_, held) in zip(opened, parts, strict=True)
             ]
         self.vocabulary = Vocabulary.of(self.tokenizer)
-        self.objective = objective_of(recipe, self.vocabulary)
+        self.objective = objective(recipe, self.vocabulary)
 
     def _source(self, store: Store, documents: np.ndarray, weight: float = 1.0) -> Source:
         """Say how documents of a store are read: translations as such, others as the recipe has it.
 
-        Raises UserError for translations where the recipe asks about pairs.
+        Raises UserError for translations where the recipe asks about pairs, or masks nothing.
         """
         languages, form, known = store.languages, self.recipe.data.form, self.tokenizer.languages
-        if len(languages) > 1 and form != "singles":
+        if len(languages) > 1 and (form != "singles" or self.recipe.objective != "masked"):
             raise UserError(
-                f"{store.path} holds translations, which take data.form = 'singles', not {form!r}"
+                f"{store.path} holds translations, which take data.form = 'singles' and objective ="
+                f" 'masked', not {form!r} and {self.recipe.objective!r}"
             )
         return Source(
             store=store,
@@ -106,6 +112,11 @@ class Corpus:
             weight=weight,
             languages=[known[name] for name in languages] if known else [],
         )
+
+    @property
+    def languages(self) -> list[str]:
+        """Languages that the tokens of the first store are told; empty where they are not."""
+        return self._train[0].store.languages if self._train[0].languages else []
 
     @property
     def tokens(self) -> int:
@@ -153,7 +164,17 @@ class Corpus:
         if not batches:
             raise UserError(f"--heldout {self.heldout_name}: too little text for one example")
         unigrams = np.sum([source.store.unigrams for source in self._train], axis=0)
-        return Heldout(batches, unigrams)
+        return Heldout(batches, self._with_special(unigrams, batches))
+
+    def _with_special(self, unigrams: np.ndarray, batches: Sequence[Batch]) -> np.ndarray:
+        """Count special tokens, which stores do not hold, as often as they are to be predicted."""
+        labels = np.concatenate([batch.labels.numpy() for batch in batches])
+        counts = np.bincount(labels[labels >= 0], minlength=len(unigrams))
+        special = np.zeros(len(unigrams), dtype=bool)
+        special[self.vocabulary.special] = True
+        ordinary = max(1, counts[~special].sum())
+        share = np.rint(counts * (unigrams.sum() / ordinary)).astype(np.int64)
+        return np.where(special, share, unigrams)
 
     def _stream(self, sources: Sequence[Source], sizes: Sizes, length: int, seed: int) -> Stream:
         return Stream(
@@ -171,6 +192,19 @@ class Corpus:
                 f"{name}: made with another tokenizer than the run's first store;"
                 " prepare all stores of a run with the same one"
             )
+
+
+def _weights(
+    named: Sequence[tuple[str, float | None]], stores: Sequence[Store], exponent: float | None
+) -> list[float]:
+    """Weigh stores: those without a weight by their tokens to a power, on average 1."""
+    powers = np.array([float(store.tokens_total) for store in stores]) ** (exponent or 0.0)
+    free = np.array([weight is None for _, weight in named])
+    mean = powers[free].mean() if free.any() else 1.0
+    return [
+        float(power / mean) if weight is None else weight
+        for (_, weight), power in zip(named, powers, strict=True)
+    ]
 
 
 def _weighed(name: str) -> tuple[str, float | None]:

@@ -6,18 +6,20 @@ from typing import Any
 from torch import Tensor
 
 from unmask import hardware
+from unmask.data.masking import Vocabulary
 from unmask.errors import UserError
 from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
 from unmask.objectives.distillation import Distillation, DistillationObjective
 from unmask.objectives.masked import MaskedObjective
+from unmask.text.tokenizer import Tokenizer
 from unmask.train.corpus import Corpus
 from unmask.train.parallel import world
 from unmask.train.pretrain import carry_out, lasting
 from unmask.train.pretraining import PretrainResult
-from unmask.train.recipe import Recipe, compose, packaged
+from unmask.train.recipe import Recipe, Shape, compose, packaged
 from unmask.train.settings import Settings
-from unmask.train.structure import family_of, structure
+from unmask.train.structure import check_kept, check_tokenizer, family_of, fresh
 from unmask.verbs import DistillOptions, verb
 
 STUDENTS = {"bert": "distilbert"}
@@ -39,6 +41,8 @@ class DistilSettings(Settings):
 
     teacher: str
     """Folder or hub id."""
+    teacher_fingerprint: str
+    """Of its weights."""
     recipe: DistilRecipe
 
 
@@ -52,17 +56,22 @@ def distill(options: DistillOptions) -> PretrainResult:
     hardware.keep_memory()
     device = hardware.device()
     with world(device) as ranks:
-        teacher = huggingface.read(options.teacher, "masked-lm")
+        teacher = _teacher(options.teacher)
         recipe = lasting(_recipe(options, teacher), options.steps, options.budget)
+        family = family_of(recipe)
+
+        def objective(recipe: Recipe, vocabulary: Vocabulary) -> DistillationObjective:
+            assert isinstance(recipe, DistilRecipe), "the corpus gives back what it was given"
+            masked = MaskedObjective(vocabulary=vocabulary, masking=recipe.masking)
+            network = teacher.network.to(device).requires_grad_(requires_grad=False)
+            return DistillationObjective(
+                masked=masked, teacher=network, settings=recipe.distillation
+            )
+
         corpus = Corpus(
-            options.stores, options.heldout, recipe, family_of(recipe).template, options.seed
+            options.stores, options.heldout, recipe, family.template, options.seed, objective
         )
-        _check_tokenizer(teacher, corpus, options.teacher)
-        assert isinstance(corpus.objective, MaskedObjective), "the recipe has no other"
-        teacher.network.to(device).requires_grad_(requires_grad=False)
-        corpus.objective = DistillationObjective(
-            masked=corpus.objective, teacher=teacher.network, settings=recipe.distillation
-        )
+        check_tokenizer(teacher, corpus.tokenizer, f"--teacher {options.teacher}")
         wanted = DistilSettings(
             stores=corpus.sources,
             heldout=corpus.heldout_name,
@@ -72,21 +81,32 @@ def distill(options: DistillOptions) -> PretrainResult:
             budget=options.budget,
             recipe=recipe,
             teacher=options.teacher,
+            teacher_fingerprint=teacher.fingerprint,
         )
-        start = student_of(teacher, recipe, corpus)
+        start = student_of(teacher, recipe, corpus.tokenizer)
         return carry_out(options, wanted, corpus, lambda: start, device, ranks)
+
+
+def _teacher(source: str) -> Pretrained:
+    """Read a teacher. Raises UserError for one whose layers cannot be taken apart, or is causal."""
+    teacher = huggingface.read(source, "masked-lm")
+    if teacher.spec.blocks < teacher.spec.layers:
+        raise UserError(
+            f"--teacher {source}: the layers of {teacher.family.name} share their weights; none can"
+            " be taken out. Distil from a BERT or a RoBERTa"
+        )
+    if teacher.spec.causal:
+        raise UserError(
+            f"--teacher {source}: its tokens see only what comes before; it cannot fill masks"
+        )
+    return teacher
 
 
 def _recipe(options: DistillOptions, teacher: Pretrained) -> DistilRecipe:
     """Load the recipe, with a student of the teacher's sizes."""
     spec, family = teacher.spec, teacher.family.name
-    if spec.blocks < spec.layers:
-        raise UserError(
-            f"--teacher {options.teacher}: the layers of {family} share their weights; none can be"
-            " taken out. Distil from a BERT or a RoBERTa"
-        )
     layers = spaced(spec.layers)
-    model = {
+    sizes: dict[str, Any] = {
         "family": STUDENTS.get(family, family),
         "width": spec.width,
         "layers": len(layers),
@@ -95,9 +115,10 @@ def _recipe(options: DistillOptions, teacher: Pretrained) -> DistilRecipe:
         "positions": spec.longest,
         "activation": spec.activation,
     }
-    tables: list[dict[str, Any]] = [packaged("fast"), packaged("distil")]
-    tables.append({"model": model, "layers": layers})
+    tables = [packaged("fast"), packaged("distil"), {"model": sizes, "layers": layers}]
     recipe = compose(DistilRecipe, "distil", tables, options.config, options.set)
+    if recipe.model != Shape(**sizes):
+        raise UserError("[model] of a student is its teacher's; choose its layers by layers=[...]")
     if not recipe.layers or not all(0 <= layer < spec.layers for layer in recipe.layers):
         raise UserError(
             f"layers {recipe.layers}: the teacher has the layers 0 to {spec.layers - 1}"
@@ -116,15 +137,18 @@ def spaced(layers: int) -> list[int]:
     return [round(place * (layers - 1) / max(1, half - 1)) for place in range(half)]
 
 
-def student_of(teacher: Pretrained, recipe: DistilRecipe, corpus: Corpus) -> Pretrained:
+def student_of(teacher: Pretrained, recipe: DistilRecipe, tokenizer: Tokenizer) -> Pretrained:
     """Make the student: the teacher's embeddings and head, and some of its layers.
 
-    Raises UserError for a size that is not the teacher's.
+    Raises UserError for a teacher whose structure the student's family cannot say.
     """
-    tokenizer, family = corpus.tokenizer, family_of(recipe)
-    pad, languages = tokenizer.pad or 0, len(tokenizer.languages)
-    spec = replace(structure(recipe, teacher.spec.pieces, pad, languages), eps=teacher.spec.eps)
-    network = family.network(spec, "masked-lm")
+    family = family_of(recipe)
+    spec = replace(teacher.spec, layers=len(recipe.layers), schedule=None)
+    without_segments = family.name in STUDENTS.values() and spec.segments > 0
+    if without_segments:
+        spec = replace(spec, segments=0)
+    check_kept(family, spec)
+    student = fresh(family, spec, "masked-lm", tokenizer, recipe.dropout)
     have: dict[str, Tensor] = teacher.network.state_dict()
     blocks = {f"encoder.blocks.{new}.": old for new, old in enumerate(recipe.layers)}
 
@@ -134,33 +158,9 @@ def student_of(teacher: Pretrained, recipe: DistilRecipe, corpus: Corpus) -> Pre
                 return have[f"encoder.blocks.{old}.{name.removeprefix(prefix)}"]
         return have[name]
 
-    begun = {name: taken(name) for name in network.state_dict()}
-    lacks = teacher.network.encoder.embeddings.segment
-    if lacks is not None and spec.segments == 0:  # of one text all tokens have the first segment
-        table = "encoder.embeddings.position.weight"
-        begun[table] = begun[table] + lacks.weight[0]
-    for name, tensor in network.state_dict().items():
-        if begun[name].shape != tensor.shape:
-            raise UserError(
-                f"the student's {name} is {tuple(tensor.shape)} and the teacher's"
-                f" {tuple(begun[name].shape)}; leave the sizes in [model] as they are"
-            )
-    network.load_state_dict(begun)
-    return Pretrained(
-        family=family,
-        spec=spec,
-        network=network,
-        head="masked-lm",
-        tokenizer=tokenizer,
-        config=dict.fromkeys(family.dropout, recipe.dropout),
-    )
-
-
-def _check_tokenizer(teacher: Pretrained, corpus: Corpus, source: str) -> None:
-    """Refuse a teacher that reads other pieces than the stores hold."""
-    theirs = teacher.tokenizer
-    if theirs is None or theirs.fingerprint != corpus.tokenizer.fingerprint:
-        raise UserError(
-            f"--teacher {source}: its tokenizer is not the one that the stores were made with;"
-            f" prepare them with --tokenizer {source}"
-        )
+    begun = {name: taken(name) for name in student.network.state_dict()}
+    if without_segments:  # all tokens of one text have the first segment
+        segment, table = "encoder.embeddings.segment.weight", "encoder.embeddings.position.weight"
+        begun[table] = begun[table] + have[segment][0]
+    student.network.load_state_dict(begun)
+    return student

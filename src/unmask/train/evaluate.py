@@ -42,7 +42,8 @@ class Heldout:
             with autocast:
                 parts = objective.loss(network.encoder, network.head, batch.to(device))
             for name, part in parts.items():
-                sums[name] += torch.stack([part.total.double(), part.correct.double()])
+                right = torch.zeros(()) if part.correct is None else part.correct
+                sums[name] += torch.stack([part.total.double(), right.to(device).double()])
         figures = {}
         for name, total in sums.items():
             loss, right = (world.sum(total) / self.counts[name]).tolist()

@@ -96,12 +96,14 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
         if options.language is not None:
             start = start.speaking(options.language)
         name = "a Model" if model else str(options.model)
+        if start.untold and ranks.leads:
+            console.words().print(f"warning: {name} tells languages apart; say which: --language")
         tuning = _tuning(options, kind, start)
         work, cut = _work(options, kind, start, tuning)
         wanted = TuningSettings(
             task=kind.name,
             model=name,
-            model_fingerprint=_of_weights(start),
+            model_fingerprint=start.fingerprint,
             train=options.train,
             train_fingerprint=_of_file(options.train),
             eval=options.eval,
@@ -235,15 +237,6 @@ def _tell_cut(cut: int, tuning: Tuning, ranks: World) -> None:
         console.words().print(
             f"{cut:,} training texts are longer than {tuning.reading.length:,} tokens, and were cut"
         )
-
-
-def _of_weights(pretrained: Pretrained) -> str:
-    """SHA-256 of all weights and what they are for."""
-    digest = hashlib.sha256(f"{pretrained.head} {pretrained.labels}".encode())
-    for name, tensor in sorted(pretrained.network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _of_file(path: str) -> str:

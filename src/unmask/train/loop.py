@@ -85,6 +85,9 @@ class Trainer:
         self.plan, self.network, self.objective, self.world = plan, network, objective, world
         self.device = next(network.parameters()).device
         self.weights: list[float] = []
+        """Of each loss, as the last batch had them, and"""
+        self.judged: list[bool] = []
+        """whether it tells how often it was right."""
         self.forget()
 
     def forget(self) -> None:
@@ -109,12 +112,15 @@ class Trainer:
             )
         totals = torch.stack([part.total for part in parts.values()])  # (P,)
         self.weights = [part.weight for part in parts.values()]
+        self.judged = [part.correct is not None for part in parts.values()]
+        none = totals.new_zeros(())
+        correct = [
+            none if part.correct is None else part.correct.float() for part in parts.values()
+        ]
         means = zip(self.weights, (totals / counts).unbind(), strict=True)
         loss = torch.stack([weight * mean for weight, mean in means]).sum()
         loss.backward()  # type: ignore[no-untyped-call]
-        return torch.stack(
-            [totals.detach(), torch.stack([p.correct for p in parts.values()]).float()]
-        )
+        return torch.stack([totals.detach(), torch.stack(correct)])
 
     def update(self, number: int, rate: float) -> Tensor:
         """Clip and apply the gradient, if it is finite; returns its norm, on the device."""
@@ -230,10 +236,8 @@ class Run:
             loss = sum(w * mean for w, mean in zip(self.trainer.weights, means, strict=False))
             row: dict[str, Any] = {"step": state.step, "loss": loss}
             row |= {f"{name}_loss": mean for name, mean in zip(names, means, strict=False)}
-            row |= {
-                f"{name}_accuracy": mean
-                for name, mean in zip(names, means[len(names) :], strict=True)
-            }
+            right = zip(names, means[len(names) :], self.trainer.judged, strict=True)
+            row |= {f"{name}_accuracy": mean for name, mean, judged in right if judged}
             row |= {
                 "rate": rate,
                 "gradient_norm": norm,

@@ -32,7 +32,7 @@ from unmask.train.rehearsal import SHARE, duration, rehearse
 from unmask.train.report import write_report
 from unmask.train.session import Session
 from unmask.train.settings import Settings
-from unmask.train.structure import family_of, structure
+from unmask.train.structure import check_tokenizer, family_of, fresh, structure
 
 PROBED = 5
 """Fillings of a probe that are shown."""
@@ -180,7 +180,7 @@ class Pretraining(Session[PretrainResult]):
         if not self.settings.probe:
             return {}
         self.network.eval()
-        answers = Model(self.pretrained).fill(self.settings.probe, top_k=PROBED)
+        answers = Model(self._speaking()).fill(self.settings.probe, top_k=PROBED)
         self.network.train()
         told = {
             text: _words(found) for text, found in zip(self.settings.probe, answers, strict=True)
@@ -188,6 +188,11 @@ class Pretraining(Session[PretrainResult]):
         for text, words in told.items():
             self.watcher.say(f"    {text} -> {', '.join(words)}")
         return {"probes": told}
+
+    def _speaking(self) -> Pretrained:
+        """Give the model; where it is told languages, in the first one of the stores."""
+        first = next(iter(self.corpus.languages), None)
+        return self.pretrained if first is None else self.pretrained.speaking(first)
 
     def interrupted(self) -> None:
         """Write the model as it is."""
@@ -209,8 +214,7 @@ class Pretraining(Session[PretrainResult]):
             report=str(self.folder / "report.html"),
             figures={name: evaluations[-1][name] for name in names if name in evaluations[-1]},
         )
-        about = objective.tokens, objective.pair
-        write_report(self.folder, result.to_json(), config.dump(self.settings), *about)
+        write_report(self.folder, result.to_json(), config.dump(self.settings), objective)
         temporary = self.folder / "result.tmp"
         temporary.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
         temporary.replace(self.folder / "result.json")
@@ -240,43 +244,30 @@ def model_of(wanted: Settings, corpus: Corpus) -> Pretrained:
 
     Raises UserError where its family has not the head that the objective needs.
     """
-    head, tokenizer = head_of(wanted.recipe), corpus.tokenizer
+    tokenizer, recipe = corpus.tokenizer, wanted.recipe
     if wanted.model is not None:
-        return _checkpoint(wanted, head, tokenizer)
-    recipe, family = wanted.recipe, family_of(wanted.recipe)
+        return _checkpoint(wanted.model, recipe, tokenizer)
+    family = family_of(recipe)
+    spec = structure(recipe, tokenizer.vocab_size, tokenizer.pad or 0, len(tokenizer.languages))
+    made = fresh(family, spec, head_of(recipe), tokenizer, recipe.dropout)
+    made.network.initialise(torch.Generator().manual_seed(wanted.seed))
+    return made
+
+
+def _checkpoint(source: str, recipe: Recipe, tokenizer: Tokenizer) -> Pretrained:
+    """Read a checkpoint to go on from; it must suit the stores and the recipe."""
+    head, family = head_of(recipe), huggingface.family(source)
     if head not in family.heads:
         raise UserError(
-            f"objective {recipe.objective} with data.form {recipe.data.form} needs the head {head},"
-            f" which {family.name} lacks; it has {', '.join(family.heads)}"
+            f"--model {source} is of the family {family.name}, which has no head {head} as this"
+            f" recipe needs; take --recipe {family.name}-mini, or another objective and data.form"
         )
-    pad, languages = tokenizer.pad or 0, len(tokenizer.languages)
-    spec = structure(recipe, tokenizer.vocab_size, pad, languages)
-    network = family.network(spec, head)
-    network.initialise(torch.Generator().manual_seed(wanted.seed))
-    return Pretrained(
-        family=family,
-        spec=spec,
-        network=network,
-        head=head,
-        tokenizer=tokenizer,
-        config=dict.fromkeys(family.dropout, recipe.dropout),
-    )
-
-
-def _checkpoint(wanted: Settings, head: str, tokenizer: Tokenizer) -> Pretrained:
-    """Read a checkpoint to go on from; its tokenizer must be that of the stores."""
-    source = wanted.model
-    assert source is not None, "only then there is one"
     found = huggingface.read(source, head)
-    if found.tokenizer is None or found.tokenizer.fingerprint != tokenizer.fingerprint:
-        raise UserError(
-            f"--model {source}: its tokenizer is not the one that the stores were made with;"
-            f" prepare them with --tokenizer {source}"
-        )
-    if found.spec.causal != (wanted.recipe.objective == "causal"):
+    check_tokenizer(found, tokenizer, f"--model {source}")
+    if found.spec.causal != (recipe.objective == "causal"):
         sees = "only what comes before" if found.spec.causal else "what comes behind it, too"
         raise UserError(
-            f"--model {source}: each token sees {sees}; objective {wanted.recipe.objective} is for"
+            f"--model {source}: each token sees {sees}; objective {recipe.objective} is for"
             " other models"
         )
     return found

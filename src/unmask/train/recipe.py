@@ -35,7 +35,7 @@ class Shape:
     """Width of the feed-forward layer."""
     positions: int = 512
     """Longest sequence that the model can read."""
-    activation: Literal["gelu", "gelu_tanh"] = "gelu"
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
     """BERT's paper has the tanh form of GELU; the field's checkpoints carry the erf form."""
     embedding_width: int | None = None
     """Of the embeddings, which are then projected to the width; the same when absent."""
@@ -68,8 +68,8 @@ class Data:
     micro_tokens: int = 4096
     """Token budget of one forward pass."""
     exponent: float | None = None
-    """Stores without a weight count as their tokens to this power, so that a value below 1 brings
-    small languages up; when absent they count alike."""
+    """Stores without a weight count by their tokens to this power, on average 1, so that a value
+    below 1 brings small languages up; when absent they count alike."""
     memory: int = 0
     """Tokens before those of a sequence that permutation language modelling reads as the memory of
     the previous segment; they are part of its length."""
@@ -197,6 +197,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 def check(recipe: Recipe) -> None:
     """Refuse settings that contradict each other."""
     data, shape = recipe.data, recipe.model
+    _check_shape(shape)
     if (data.batch_tokens is None) == (data.batch_sequences is None):
         raise UserError("data: give either batch_tokens or batch_sequences, and not both")
     if abs(sum(phase.share for phase in data.phases) - 1) > 1e-6:
@@ -207,6 +208,18 @@ def check(recipe: Recipe) -> None:
                 f"data.phases: length {phase.length} must be at least 8 and at most model.positions"
                 f" ({shape.positions}) and data.micro_tokens ({data.micro_tokens})"
             )
+    if data.exponent is not None and not 0 <= data.exponent <= 1:
+        raise UserError(f"data.exponent is {data.exponent}; it must be between 0 and 1")
+    if recipe.objective == "causal" and data.form != "singles":
+        raise UserError(f"objective causal reads running text; data.form {data.form} is of pairs")
+    _check_memory(recipe)
+
+
+def _check_shape(shape: Shape) -> None:
+    """Refuse sizes that no model can have."""
+    for name in ("width", "layers", "heads", "inner", "positions"):
+        if getattr(shape, name) < 1:
+            raise UserError(f"model.{name} is {getattr(shape, name)}; it must be at least 1")
     if shape.width % shape.heads:
         raise UserError(f"model.width {shape.width} is not a multiple of model.heads {shape.heads}")
     if shape.groups is not None and not 1 <= shape.groups <= shape.layers:
@@ -214,8 +227,11 @@ def check(recipe: Recipe) -> None:
             f"model.groups {shape.groups} must be at least 1 and at most model.layers"
             f" ({shape.layers})"
         )
-    if recipe.objective == "causal" and data.form != "singles":
-        raise UserError(f"objective causal reads running text; data.form {data.form} is of pairs")
+
+
+def _check_memory(recipe: Recipe) -> None:
+    """Refuse a memory where there is none, or that leaves nothing to be predicted."""
+    data = recipe.data
     if data.memory and (recipe.objective != "permutation" or data.form != "singles"):
         raise UserError(
             "data.memory is for objective = 'permutation' with data.form = 'singles' only"

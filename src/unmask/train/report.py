@@ -8,31 +8,28 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from unmask.contracts import Objective
 from unmask.train import page
 from unmask.train.metrics import rows
 from unmask.train.page import INK
 
-TITLES = {
-    "mlm": "Masked language modelling",
-    "clm": "Causal language modelling",
-    "plm": "Permutation language modelling",
-}
 PAIRS = {"nsp": "next sentence (chance: 50 %)", "sop": "sentence order (chance: 50 %)"}
 
 
 def write_report(
-    folder: Path, figures: Mapping[str, Any], settings: str, tokens: str, pair: str | None
+    folder: Path, figures: Mapping[str, Any], settings: str, objective: Objective
 ) -> Path:
     """Draw the curves of a run's `metrics.jsonl` and set them beside its figures and settings.
 
-    figures: what the run came to, by name; settings: its `config.toml`; tokens, pair: names of the
-    losses about tokens and about pairs. Returns the report's path.
+    figures: what the run came to, by name; settings: its `config.toml`; objective: what it was for.
+    Returns the report's path.
     """
+    tokens, pair = objective.tokens, objective.pair
     table = rows(folder / "metrics.jsonl")
     evaluations = [row for row in table if "unigram_loss" in row]
     parts = [
         page.figures(figures),
-        f"<h2>{TITLES[tokens]}</h2>",
+        f"<h2>{objective.title}</h2>",
         _losses(table, evaluations, tokens),
         "<h2>Accuracy, held out</h2>",
         _accuracies(evaluations, tokens, pair),

@@ -5,7 +5,9 @@ from dataclasses import asdict, fields
 from unmask.contracts import Family
 from unmask.errors import UserError
 from unmask.exchange import huggingface
+from unmask.exchange.huggingface import Pretrained
 from unmask.model.spec import Spec
+from unmask.text.tokenizer import Tokenizer
 from unmask.train.recipe import Recipe
 
 
@@ -30,14 +32,51 @@ def structure(recipe: Recipe, pieces: int, pad: int = 0, languages: int = 0) -> 
         sizes["schedule"] = tuple(layer * groups // layers for layer in range(layers))
     if recipe.objective == "causal":
         sizes["causal"] = True
-    told = languages if languages > 1 else 0
-    spec = Spec(**sizes | {"pieces": pieces} | dict(family.traits(pad, told)))
+    traits = family.traits(pad, languages if languages > 1 else 0)
+    spec = Spec(**sizes | {"pieces": pieces} | dict(traits))
+    check_kept(family, spec)
+    return spec
+
+
+def check_kept(family: Family, spec: Spec) -> None:
+    """Raise UserError, by name, for what a family's checkpoints cannot say of a structure."""
     kept = family.spec(family.config(spec))
     lost = [f.name for f in fields(Spec) if getattr(kept, f.name) != getattr(spec, f.name)]
     if lost:
         raise UserError(
-            f"model.family {family.name} has no setting for"
+            f"{family.name} has no setting for"
             f" {', '.join(f'{name} = {getattr(spec, name)}' for name in lost)};"
             " choose other sizes, or another family or objective"
         )
-    return spec
+
+
+def fresh(
+    family: Family, spec: Spec, head: str, tokenizer: Tokenizer, dropout: float
+) -> Pretrained:
+    """Build a model with weights that are not those of any training yet.
+
+    Raises UserError where the family has no such head.
+    """
+    if head not in family.heads:
+        raise UserError(
+            f"{family.name} has no head {head}, which this objective and data.form need; it has"
+            f" {', '.join(family.heads)}"
+        )
+    return Pretrained(
+        family=family,
+        spec=spec,
+        network=family.network(spec, head),
+        head=head,
+        tokenizer=tokenizer,
+        config=dict.fromkeys(family.dropout, dropout),
+    )
+
+
+def check_tokenizer(pretrained: Pretrained, tokenizer: Tokenizer, source: str) -> None:
+    """Refuse a model that reads other pieces than those of the stores; source: how it was named."""
+    own = pretrained.tokenizer
+    if own is None or own.fingerprint != tokenizer.fingerprint:
+        raise UserError(
+            f"{source}: its tokenizer is not the one that the stores were made with; prepare them"
+            " with its folder as --tokenizer"
+        )

@@ -100,10 +100,10 @@ class MosesBPE(Tokenizer):
 
         Raises UserError for one that the vocabulary does not list.
         """
-        if self.languages and language not in self.languages:
+        known = self.languages or [self.moses.language]
+        if language not in known:
             raise UserError(
-                f"language {language!r} is not among those of the vocabulary:"
-                f" {', '.join(self.languages)}"
+                f"language {language!r} is not among those of the vocabulary: {', '.join(known)}"
             )
         moses = replace(self.moses, language=language)
         document = {**self._document, "normalizer": asdict(moses)}
