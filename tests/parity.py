@@ -1,6 +1,8 @@
 """Our networks and transformers' models side by side: small, with strong weights, on one batch."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 import transformers
@@ -16,6 +18,8 @@ TOLERANCE = 1e-5
 EXACT = {"xlm": 2e-6, "flaubert": 2e-6}
 """The tolerance of float64, of families whose peer takes softmax in float32 all the same."""
 LENGTHS = [5, 12, 1, 7, 7, 7]
+SOURCE_LENGTHS = [3, 9, 7, 12, 1, 4]
+"""Of what an encoder-decoder reads to write those of `LENGTHS`."""
 LABELS = {
     "text-classification": ("one", "two", "three"),
     "token-classification": ("O", "B-one", "I-one", "two"),
@@ -43,11 +47,23 @@ XLNET = replace(
     scores="transformer-xl",
     two_streams=True,
 )
+PAPER = replace(
+    SMALL,
+    segments=0,
+    activation="relu",
+    eps=1e-5,
+    sinusoidal=True,
+    scaled=True,
+    embedding_norm=False,
+)
+TORCH = replace(PAPER, scaled=False, final_norm=True, norm_first=True)
+OTHER = replace(SMALL, width=24, heads=3, layers=1, inner=20, positions=14, pieces=50)
 STRUCTURES: dict[str, dict[str, Spec]] = {
     "bert": {
         "gelu": SMALL,
         "tanh": replace(SMALL, activation="gelu_tanh"),
         "relu": replace(SMALL, activation="relu"),
+        "decoder": replace(SMALL, causal=True),
     },
     "distilbert": {
         "plain": replace(SMALL, segments=0),
@@ -78,6 +94,16 @@ STRUCTURES: dict[str, dict[str, Spec]] = {
     },
     "flaubert": {"plain": XLM, "languages": replace(XLM, languages=2, activation="relu")},
     "xlnet": {"plain": XLNET, "relu": replace(XLNET, activation="relu", inner=40)},
+    "encoder-decoder": {
+        "alike": replace(SMALL, causal=True, source=SMALL),
+        "different": replace(SMALL, causal=True, layers=3, activation="relu", source=OTHER),
+    },
+    "transformer": {
+        "paper": replace(PAPER, causal=True, shared=True, source=PAPER),
+        "torch": replace(
+            TORCH, causal=True, tied=False, layers=1, source=replace(TORCH, heads=4, inner=40)
+        ),
+    },
 }
 """Of each family those that its tests compare; all heads are compared with the first one only."""
 
@@ -92,14 +118,27 @@ def strengthen(module: nn.Module) -> None:
             parameter.copy_(middle + torch.randn(parameter.shape, generator=generator) * 0.3)
 
 
-def batch(spec: Spec) -> Tokens:
+def batch(spec: Spec, lengths: Sequence[int] = LENGTHS) -> Tokens:
     """Draw sequences of several lengths, without the pad token of any family."""
     generator = torch.Generator().manual_seed(1)
-    ids = torch.randint(6, spec.pieces, (sum(LENGTHS),), generator=generator)
+    ids = torch.randint(6, spec.pieces, (sum(lengths),), generator=generator)
     kinds = torch.randint(6, (2, len(ids)), generator=generator)
     segments = kinds[0] % 2 if spec.segments > 1 or spec.scores else None
     languages = kinds[1] % spec.languages if spec.languages else None
-    return Tokens(ids, Layout.of(LENGTHS), segments, languages)
+    source = None if spec.source is None else batch(spec.source, SOURCE_LENGTHS)
+    return Tokens(ids, Layout.of(lengths), segments, languages, source=source)
+
+
+def alone(tokens: Tokens, number: int) -> Tokens:
+    """Take one sequence out of a batch."""
+    start, length = int(tokens.layout.first[number]), tokens.layout.lengths[number]
+    kinds = (tokens.segments, tokens.languages)
+    return Tokens(
+        tokens.ids[start : start + length],
+        Layout.of([length]),
+        *(None if kind is None else kind[start : start + length] for kind in kinds),
+        source=None if tokens.source is None else alone(tokens.source, number),
+    )
 
 
 @torch.no_grad()
@@ -126,32 +165,43 @@ def ours(pretrained: Pretrained, tokens: Tokens) -> dict[str, Tensor]:
     if pretrained.head == "pooler":
         assert head.pooler is not None
         found["pooled"] = head.pooler(hidden, rows)
+    if (encoder := pretrained.network.encoder.source) is not None and head.pooler is not None:
+        assert tokens.source is not None
+        found["pooled"] = head.pooler(encoder(tokens.source), tokens.source.layout.first)
     return found
 
 
-@torch.no_grad()
-def theirs(model: transformers.PreTrainedModel, tokens: Tokens) -> dict[str, Tensor]:
-    """Give all that a model of transformers computes, padded, under the names of ours."""
+def padded(model: transformers.PreTrainedModel, tokens: Tokens) -> tuple[dict[str, Tensor], Tensor]:
+    """Lay tokens out as transformers has them: its inputs, and (B, L) bool, the cells of tokens."""
     layout = tokens.layout
     inside = torch.arange(layout.max_seqlen) < torch.tensor(layout.lengths)[:, None]  # (B, L)
     if model.config.model_type == "xlnet":  # which takes the last cell for the last token
         inside = inside.flip(1)
 
-    def padded(x: Tensor, blank: int) -> Tensor:
-        rows = torch.full(inside.shape, blank)
-        rows[inside] = x
-        return rows
+    def rows(x: Tensor, blank: int) -> Tensor:
+        cells = torch.full(inside.shape, blank)
+        cells[inside] = x
+        return cells
 
     if model.config.pad_token_id is None:
         model.config.pad_token_id = 0  # by which they find the last token
     inputs = {
-        "input_ids": padded(tokens.ids, model.config.pad_token_id),
+        "input_ids": rows(tokens.ids, model.config.pad_token_id),
         "attention_mask": inside.long(),
     }
     if tokens.segments is not None:
-        inputs["token_type_ids"] = padded(tokens.segments, 0)
+        inputs["token_type_ids"] = rows(tokens.segments, 0)
     if tokens.languages is not None:
-        inputs["langs"] = padded(tokens.languages, 0)
+        inputs["langs"] = rows(tokens.languages, 0)
+    return inputs, inside
+
+
+@torch.no_grad()
+def theirs(model: transformers.PreTrainedModel, tokens: Tokens) -> dict[str, Tensor]:
+    """Give all that a model of transformers computes, padded, under the names of ours."""
+    if tokens.source is not None:
+        return _of_both(model, tokens, tokens.source)
+    inputs, inside = padded(model, tokens)
     inner = model.base_model(**inputs)
     if type(model).__name__.endswith("MultipleChoice"):  # of one choice each
         inputs = {name: tensor[:, None] for name, tensor in inputs.items()}
@@ -165,6 +215,19 @@ def theirs(model: transformers.PreTrainedModel, tokens: Tokens) -> dict[str, Ten
     if "start_logits" in out:
         found["first"], found["last"] = out.start_logits[inside], out.end_logits[inside]
     return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def _of_both(model: Any, tokens: Tokens, source: Tokens) -> dict[str, Tensor]:
+    """Give what an encoder-decoder of transformers computes."""
+    read, _ = padded(model.encoder, source)
+    written, inside = padded(model.decoder, tokens)
+    inputs = {f"decoder_{name}": tensor for name, tensor in written.items()}
+    out = model(**read, **inputs, output_hidden_states=True)
+    return {
+        "hidden": out.decoder_hidden_states[-1][inside],
+        "tokens": out.logits[inside],
+        "pooled": model.encoder(**read).pooler_output,
+    }
 
 
 def difference(pretrained: Pretrained, model: transformers.PreTrainedModel) -> float:

@@ -1,5 +1,6 @@
 """What a config.json of BERT may say, and what is refused by name."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,7 +41,6 @@ def test_activations_have_several_names(theirs: str, ours: str) -> None:
     "setting",
     [
         {"position_embedding_type": "relative_key"},
-        {"is_decoder": True},
         {"add_cross_attention": True},
         {"tie_word_embeddings": False},
         {"hidden_act": "silu"},
@@ -60,6 +60,12 @@ def test_what_is_not_supported_is_refused_by_name(setting: dict[str, Any]) -> No
 def test_defaults_of_the_original_may_stand_in_the_config() -> None:
     plain = {"position_embedding_type": "absolute", "is_decoder": False}
     assert FAMILY.spec({**CONFIG, **plain}) == SPEC
+
+
+def test_a_decoder_is_a_bert_that_sees_nothing_ahead() -> None:
+    decoder = FAMILY.spec({**CONFIG, "is_decoder": True})
+    assert decoder == replace(SPEC, causal=True)
+    assert FAMILY.config(decoder) == {**CONFIG, "is_decoder": True}
 
 
 def test_old_names_of_norms_are_known() -> None:

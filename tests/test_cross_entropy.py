@@ -53,6 +53,25 @@ def test_a_wrong_label_is_seen() -> None:
     assert not torch.allclose(*grads, atol=1e-2)
 
 
+@pytest.mark.parametrize("rows", [1, ROWS + 5])
+def test_smoothing_is_torchs(rows: int) -> None:
+    leaves, labels = layer(rows, torch.float64)
+    labels[0] = 3
+    ours = linear_cross_entropy(*leaves, labels, 0.1)
+    logits = F.linear(*leaves)
+    total = F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum", label_smoothing=0.1)
+    assert torch.allclose(ours.total, total)
+    plain = linear_cross_entropy(*leaves, labels)
+    assert ours.correct == plain.correct
+    assert not torch.allclose(plain.total, total, rtol=1e-4)
+    grads = torch.autograd.grad(ours.total, leaves, retain_graph=True)
+    for grad, want in zip(grads, torch.autograd.grad(total, leaves), strict=True):
+        assert torch.allclose(grad, want)
+    with torch.no_grad():
+        evaluated = linear_cross_entropy(*leaves, labels, 0.1)
+    assert torch.allclose(evaluated.total.double(), total, rtol=1e-6)
+
+
 def test_backward_is_the_derivative_of_forward() -> None:
     leaves, labels = layer(5, torch.float64)
     assert torch.autograd.gradcheck(lambda *x: linear_cross_entropy(*x, labels).total, leaves)

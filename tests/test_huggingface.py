@@ -335,7 +335,7 @@ def lose_shard(folder: Path) -> None:
             lambda f: configure(f, model_type="t5"),
             "model_type is 't5', a family that unmask lacks; .* are .*bert",
         ),
-        (lambda f: configure(f, is_decoder=True), r"config\.json: is_decoder is True"),
+        (lambda f: configure(f, add_cross_attention=True), r"config\.json: add_cross_attention is"),
     ],
 )
 def test_damage_is_refused_by_name(folder: Path, damage: Any, message: str) -> None:

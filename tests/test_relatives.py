@@ -24,6 +24,9 @@ def pretrained(family: Family, head: str, labels: tuple[str, ...] = ()) -> Pretr
     """Build the family's first structure for the tiny vocabulary."""
     spec = next(iter(STRUCTURES[family.name].values()))
     spec = replace(spec, pieces=WORDS.vocab_size, positions=spec.positions and 32)
+    if spec.source is not None:
+        source = replace(spec.source, pieces=spec.pieces, positions=spec.positions)
+        spec = replace(spec, source=source)
     if spec.position_start:  # positions are counted from behind the pad token
         spec = replace(spec, position_start=WORDS.ids["pad"] + 1)
     network = family.network(spec, head, len(labels)).eval()

@@ -199,6 +199,8 @@ class Family:
     """How its sequences are laid out."""
     dropout: tuple[str, ...] = ("hidden_dropout_prob", "attention_probs_dropout_prob")
     """Settings of what is dropped in training, that of the hidden states first."""
+    peer: bool = True
+    """Whether `transformers` has it, too."""
 
     def names(self, spec: Spec, head: str) -> Names:
         """Give the names of all tensors of a structure with a head, with the prefix."""

@@ -1,10 +1,10 @@
 """Tokens laid end to end, and where each sequence among them begins and ends.
 
-T tokens of a batch laid end to end, B sequences, L the longest of them.
+T tokens of a batch laid end to end, B sequences, L the longest of them, C rows of a slot.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ class Layout:
     """The boundaries of B sequences laid end to end.
 
     Sequence b holds the tokens from `cu_seqlens[b]` up to, not including, `cu_seqlens[b + 1]`.
+    What a cache keeps lies in slots instead, which have room behind the end of a sequence.
     """
 
     lengths: tuple[int, ...]
@@ -30,7 +31,7 @@ class Layout:
     positions: Tensor
     """(T,) int64, the place of each token in its sequence."""
     sequence_of: Tensor
-    """(T,) int64, the sequence of each token."""
+    """(T,) int64, the sequence of each token; -1: the row of a slot that has none."""
     pad_index: Tensor
     """(B * L,) int64, the token behind each cell of the padded form."""
     unpad_index: Tensor
@@ -39,6 +40,8 @@ class Layout:
     """(B,) int64, the first token of each sequence."""
     last: Tensor
     """(B,) int64, the last token of each sequence."""
+    capacity: int | None = None
+    """C, where each sequence has a slot of so many rows; None: they lie end to end."""
 
     @classmethod
     def of(cls, lengths: Sequence[int] | np.ndarray, real: int | None = None) -> "Layout":
@@ -51,9 +54,6 @@ class Layout:
         longest = int(sizes.max())
         sequence_of = np.repeat(np.arange(sizes.size), sizes)  # (T,)
         positions = np.arange(ends[-1]) - starts[sequence_of]  # (T,)
-        cell = np.arange(longest)
-        inside = cell < sizes[:, None]  # (B, L)
-        pad_index = np.where(inside, starts[:, None] + cell, starts[:, None])  # (B, L)
         return cls(
             lengths=tuple(sizes.tolist()),
             cu_seqlens=torch.from_numpy(np.concatenate([[0], ends]).astype(np.int32)),
@@ -61,11 +61,41 @@ class Layout:
             real=sizes.size if real is None else real,
             positions=torch.from_numpy(positions),
             sequence_of=torch.from_numpy(sequence_of),
-            pad_index=torch.from_numpy(pad_index.reshape(-1)),
+            pad_index=torch.from_numpy(_cells(starts, sizes)),
             unpad_index=torch.from_numpy(sequence_of * longest + positions),
             first=torch.from_numpy(starts),
             last=torch.from_numpy(ends - 1),
         )
+
+    @classmethod
+    def slots(cls, lengths: Sequence[int], capacity: int) -> "Layout":
+        """Lay each sequence out at the beginning of a slot of so many rows."""
+        sizes = np.asarray(lengths, dtype=np.int64)
+        assert 0 < sizes.min() <= sizes.max() <= capacity, "each sequence fits into its slot"
+        starts = np.arange(sizes.size) * capacity
+        longest = int(sizes.max())
+        row = np.arange(capacity)
+        sequences = np.arange(sizes.size)[:, None]
+        sequence_of = np.where(row < sizes[:, None], sequences, -1)  # (B, C)
+        cell = sequences * longest + np.minimum(row, longest - 1)  # (B, C)
+        return cls(
+            lengths=tuple(sizes.tolist()),
+            cu_seqlens=torch.arange(sizes.size + 1, dtype=torch.int32) * capacity,
+            max_seqlen=longest,
+            real=sizes.size,
+            positions=torch.from_numpy(np.tile(row, sizes.size)),
+            sequence_of=torch.from_numpy(sequence_of.reshape(-1)),
+            pad_index=torch.from_numpy(_cells(starts, sizes)),
+            unpad_index=torch.from_numpy(cell.reshape(-1)),
+            first=torch.from_numpy(starts),
+            last=torch.from_numpy(starts + sizes - 1),
+            capacity=capacity,
+        )
+
+    @property
+    def sizes(self) -> Tensor:
+        """(B,) int64, the tokens of each sequence, where the other tensors are."""
+        return self.last - self.first + 1
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Layout":
         """Copy the tensors to a device."""
@@ -75,6 +105,17 @@ class Layout:
             if isinstance(value := getattr(self, field.name), Tensor)
         }
         return replace(self, **tensors)
+
+
+def _cells(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Find the token behind each cell of the padded form: (B,), (B,) -> (B * L,).
+
+    Behind the end of a sequence it is the first one again.
+    """
+    cell = np.arange(sizes.max())
+    inside = cell < sizes[:, None]  # (B, L)
+    found: np.ndarray = np.where(inside, starts[:, None] + cell, starts[:, None])  # (B, L)
+    return found.reshape(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +131,8 @@ class Tokens:
     """(T,) int64, the number of each token's language; None: it is not told."""
     positions: Tensor | None = None
     """(T,) int64, the row of positions that each token takes; None: its place in its sequence."""
+    source: "Tokens | None" = field(default=None, kw_only=True)
+    """B other sequences, which an encoder-decoder reads to write these; None: there are none."""
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Tokens":
         """Copy everything to a device."""
@@ -98,4 +141,5 @@ class Tokens:
             self.ids.to(device, non_blocking=non_blocking),
             self.layout.to(device, non_blocking),
             *(None if x is None else x.to(device, non_blocking=non_blocking) for x in kinds),
+            source=None if self.source is None else self.source.to(device, non_blocking),
         )

@@ -13,6 +13,7 @@ from parity import (
     LENGTHS,
     STRUCTURES,
     TOLERANCE,
+    alone,
     batch,
     copied,
     difference,
@@ -24,10 +25,12 @@ from parity import (
 from unmask.contracts import Family
 from unmask.exchange.huggingface import read, write
 from unmask.registry import discover
-from unmask.tokens import Layout, Tokens
+from unmask.tokens import Layout
 
 FAMILIES: dict[str, Family] = discover("unmask.families", "FAMILY")
 EVERY = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+PEERED = {name: family for name, family in FAMILIES.items() if family.peer}
+WITH_PEER = pytest.mark.parametrize("family", PEERED.values(), ids=PEERED)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +51,7 @@ def cases(family: Family) -> list[tuple[str, str]]:
     ]
 
 
-@EVERY
+@WITH_PEER
 def test_equals_transformers_in_both_directions(
     family: Family, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -79,7 +82,7 @@ def test_equals_transformers_in_both_directions(
 
 HEADS = [
     pytest.param(family, structure, head, id=f"{family.name}-{structure}-{head}")
-    for family in FAMILIES.values()
+    for family in PEERED.values()
     for structure, head in cases(family)
 ]
 
@@ -99,12 +102,12 @@ def test_a_mutation_of_any_tensor_is_seen(family: Family, structure: str, head: 
             tensor += torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype) * 0.3
             # A key's bias adds the same to all logits of a query: no output can show it. What
             # stands for unseen tokens is compared where some are guessed, in test_xlnet.
-            silent = name.endswith(("attention.key.bias", "embeddings.unseen"))
+            silent = name.endswith(("attention.key.bias", "cross.key.bias", "unseen"))
             assert (difference(pretrained, model) > TOLERANCE) is not silent, name
             tensor.copy_(before)
 
 
-@EVERY
+@WITH_PEER
 def test_every_tensor_goes_through_files_unchanged(family: Family, tmp_path: Path) -> None:
     for name, spec in STRUCTURES[family.name].items():
         model = peer(family, next(iter(family.heads)), spec)
@@ -136,6 +139,8 @@ def test_a_config_and_a_structure_say_the_same(family: Family) -> None:
         config = family.config(spec)
         assert config["model_type"] == family.name
         assert family.spec(config) == spec
+        if not family.peer:
+            continue
         # Nothing that transformers adds is refused.
         kind = transformers.AutoConfig.for_model(
             **{k: v for k, v in config.items() if k != "architectures"}
@@ -150,15 +155,9 @@ def test_packed_equals_alone(family: Family) -> None:
         made = own(family, next(iter(family.heads)), spec)
         tokens = batch(spec)
         packed = ours(made, tokens)["hidden"].split(LENGTHS)
-        for n, start in enumerate(tokens.layout.first.tolist()):
-            span = slice(start, start + LENGTHS[n])
-            kinds = (tokens.segments, tokens.languages)
-            alone = Tokens(
-                tokens.ids[span],
-                Layout.of(LENGTHS[n : n + 1]),
-                *(None if kind is None else kind[span] for kind in kinds),
-            )
-            assert torch.allclose(ours(made, alone)["hidden"], packed[n], atol=TOLERANCE)
+        for n, together in enumerate(packed):
+            single = ours(made, alone(tokens, n))["hidden"]
+            assert torch.allclose(single, together, atol=TOLERANCE)
         moved = ours(made, replace(tokens, layout=Layout.of(LENGTHS[::-1])))
         assert not torch.allclose(moved["hidden"], torch.cat(packed), atol=1e-2)
 
@@ -215,7 +214,7 @@ def test_random_weights_follow_the_seed(family: Family) -> None:
     for seed in (1, 1, 2):
         network = family.network(spec, next(iter(family.heads)))
         network.initialise(torch.Generator().manual_seed(seed))
-        states.append(network.state_dict())
+        states.append(dict(network.named_parameters()))
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name]), name
         if name.endswith("norm.weight"):
@@ -224,4 +223,4 @@ def test_random_weights_follow_the_seed(family: Family) -> None:
             assert not tensor.any(), name
         else:
             assert not torch.equal(tensor, states[2][name]), name
-            assert 0.01 < float(tensor.std()) < 0.03, name
+            assert 0.01 < float(tensor.detach().std()) < 0.03, name

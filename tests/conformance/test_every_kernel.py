@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from unmask.model.attention import Attention
-from unmask.model.kernels import KERNELS, Kernel, Reference
+from unmask.model.kernels import KERNELS, Kernel, Reference, Slotted
 from unmask.model.scores import Term
 from unmask.model.spec import Spec
 from unmask.model.view import Causal, Ranks, View
@@ -74,7 +74,8 @@ def largest(ours: list[Tensor], theirs: list[Tensor]) -> float:
 
 def test_every_kernel_is_tested_here_or_needs_a_gpu() -> None:
     here = {type(k).__name__ for k in KERNELS if on_this_machine(k, torch.float32, 0.0)}
-    assert {type(kernel).__name__ for kernel in KERNELS} - here == {"VarLen"}
+    every = {type(kernel).__name__ for kernel in KERNELS}
+    assert every - here == {"VarLen", "Slotted"}, "the second is for keys that lie in slots"
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
@@ -109,6 +110,50 @@ def test_an_order_holds_for_fewer_queries_than_keys(kernel: Kernel, order: str) 
         found = kernel(q[ends], k, v, view, 0.0)
         assert torch.allclose(found, whole[ends], atol=1e-6)
         assert not torch.allclose(found, whole[ends - 1], atol=1e-2)
+
+
+@pytest.mark.parametrize("kernel", kernels())
+def test_reads_another_text(kernel: Kernel) -> None:
+    """Cross-attention: queries and keys of other lengths, without an order."""
+    view = View(Layout.of([2, 4, 4, 4, 1]), Layout.of([5, 3, 3, 3, 7]))
+    q, slope = (x[:15] for x in inputs(21)[::3])
+    k, v = inputs(21)[1:3]
+    if not kernel.supports(q, view, 0.0):
+        assert type(kernel).__name__ == "Grouped", "which leaves other texts to others"
+        return
+
+    def run_across(kernel: Kernel, view: View) -> list[Tensor]:
+        leaves = [x.clone().requires_grad_() for x in (q, k, v)]
+        out = kernel(leaves[0], leaves[1], leaves[2], view, 0.0)
+        out.backward(slope)
+        return [out.detach(), *(x.grad for x in leaves if x.grad is not None)]
+
+    wanted = run_across(Reference(), view)
+    assert largest(run_across(kernel, view), wanted) < 1e-5
+    mirrored = View(view.q, Layout.of([7, 3, 3, 3, 5]))
+    assert largest(run_across(kernel, mirrored), wanted) > 1e-2
+
+
+@pytest.mark.parametrize("order", ["all", "causal"])
+@pytest.mark.parametrize("queries", [[1, 1, 1], [2, 2, 2], [3, 1, 2]], ids=str)
+@pytest.mark.parametrize("kernel", [*kernels(), pytest.param(Slotted(), id="slotted")])
+def test_keys_may_lie_in_slots(kernel: Kernel, queries: list[int], order: str) -> None:
+    lengths, capacity = [5, 3, 4], 6
+    slots, packed, few = Layout.slots(lengths, capacity), Layout.of(lengths), Layout.of(queries)
+    own = Causal() if order == "causal" else None
+    q = inputs(12)[0][: sum(queries)]
+    k, v = inputs(12)[1:3]
+    wanted = Reference()(q, k, v, View(few, packed, own), 0.0)
+    rows = slots.first[packed.sequence_of] + packed.positions
+    spread = [torch.full((18, HEADS, WIDTH), 9.0).index_copy(0, rows, x) for x in (k, v)]
+    view = View(few, slots, own)
+    if not kernel.supports(q, view, 0.0):
+        name = type(kernel).__name__
+        assert name == "Grouped" or (name == "Slotted" and queries == [3, 1, 2])
+        return
+    assert torch.allclose(kernel(q, spread[0], spread[1], view, 0.0), wanted, atol=1e-6)
+    shorter = View(few, Layout.slots([4, 3, 4], capacity), own)
+    assert not torch.allclose(kernel(q, spread[0], spread[1], shorter, 0.0), wanted, atol=1e-2)
 
 
 @pytest.mark.parametrize("kernel", kernels())

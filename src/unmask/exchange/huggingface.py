@@ -21,6 +21,7 @@ from torch import Tensor
 
 from unmask.contracts import Family
 from unmask.errors import UserError
+from unmask.exchange.card import card
 from unmask.exchange.hub import OLD_WEIGHTS, locate, read_json
 from unmask.model.network import Network
 from unmask.model.spec import Spec
@@ -179,8 +180,12 @@ def write(pretrained: Pretrained, folder: str | Path) -> None:
         pretrained.tokenizer.save(folder)
     family, head = pretrained.family, pretrained.family.heads[pretrained.head]
     config: dict[str, Any] = family.config(pretrained.spec)
-    if pretrained.tokenizer is not None:
-        config["pad_token_id"] = pretrained.tokenizer.pad
+    if (words := pretrained.tokenizer) is not None:
+        config["pad_token_id"] = words.pad
+        if "following" in head.bricks:
+            config["eos_token_id"] = words.sep
+        if pretrained.spec.source is not None:
+            config["decoder_start_token_id"] = words.cls
     config.update(pretrained.config)
     config.pop("torch_dtype", None)  # the older name of dtype
     config.update(architectures=[head.architecture], dtype="float32")
@@ -199,7 +204,8 @@ def write(pretrained: Pretrained, folder: str | Path) -> None:
     with _whole(folder / WEIGHTS) as part:
         save_file(tensors, part, metadata={"format": "pt"})
     with _whole(folder / "README.md") as part:
-        part.write_text(_card(pretrained), encoding="utf-8")
+        about = card(family, pretrained.spec, pretrained.head, pretrained.network)
+        part.write_text(about, encoding="utf-8")
     with _whole(folder / "config.json") as part:
         part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -358,21 +364,3 @@ def _whole(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + ".part")
     yield part
     os.replace(part, path)
-
-
-def _card(pretrained: Pretrained) -> str:
-    spec = pretrained.spec
-    parameters = sum(p.numel() for p in pretrained.network.parameters())
-    longest = "any number of" if spec.positions is None else f"up to {spec.positions}"
-    return f"""---
-library_name: transformers
-tags: [{pretrained.family.name}, unmask]
----
-# A {pretrained.family.name} of {parameters:,} parameters
-
-{spec.layers} layers of width {spec.width} with {spec.heads} attention heads, sequences of
-{longest} tokens, a vocabulary of {spec.pieces:,}. Saved by unmask; `transformers` opens it
-as `{pretrained.family.heads[pretrained.head].architecture}`.
-
-What it was trained on, and what it must not be used for, is for its makers to add here.
-"""

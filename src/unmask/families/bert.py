@@ -31,13 +31,19 @@ SETTINGS = Settings(
 
 
 def spec(config: Mapping[str, Any]) -> Spec:
-    """Read the structure from a config.json. Raises UserError for what is not supported."""
-    return Spec(**SETTINGS.read(config))
+    """Read the structure from a config.json. Raises UserError for what is not supported.
+
+    A decoder is a BERT whose tokens see nothing ahead; one with cross-attention is half of a model
+    of the family `encoder-decoder`.
+    """
+    causal = bool(config.get("is_decoder", False))
+    return Spec(**SETTINGS.read({**config, "is_decoder": False}), causal=causal)
 
 
 def config(spec: Spec) -> dict[str, Any]:
     """Write the structure as a config.json has it."""
-    return {"model_type": "bert", **SETTINGS.write(spec)}
+    decoder = {"is_decoder": True} if spec.causal else {}
+    return {"model_type": "bert", **SETTINGS.write(spec), **decoder}
 
 
 TABLE = {
@@ -79,6 +85,16 @@ FAMILY = Family(
             "BertForPreTraining", {"masked": masked, "pooler": pooler, "pair": two_scores}
         ),
         "masked-lm": HeadSpec("BertForMaskedLM", {"masked": masked}),
+        "causal-lm": HeadSpec(
+            "BertLMHeadModel",
+            {"following": masked},
+            {
+                "head.following.transform": "cls.predictions.transform.dense",
+                "head.following.norm": "cls.predictions.transform.LayerNorm",
+                "head.following": "cls.predictions",
+            },
+            causal=True,
+        ),
         "text-classification": HeadSpec(
             "BertForSequenceClassification", {"pooler": pooler, "classifier": each_label}
         ),

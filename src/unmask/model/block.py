@@ -1,10 +1,11 @@
-"""One layer of the encoder: attention, then a feed-forward net, each added to its input and normed.
+"""One layer: attention, then a feed-forward net, each added to its input and normed.
 
-T tokens, W width.
+A layer of a decoder with a source has cross-attention between the two. T tokens, W width.
 """
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +20,15 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
 }
+
+
+class Across(NamedTuple):
+    """What cross-attention reads."""
+
+    kv: KV
+    """The source as the block's own attention remembers it."""
+    view: View
+    """Tokens as queries, the source as keys."""
 
 
 class FeedForward(nn.Module):
@@ -37,12 +47,15 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each as norm(x + branch(x)): the post-norm of the original."""
+    """Its parts, each as norm(x + branch(x)): the post-norm of the original."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.attention = Attention(spec)
         self.attention_norm = nn.LayerNorm(spec.width, spec.eps)
+        if spec.source is not None:
+            self.cross = Attention(spec)
+            self.cross_norm = nn.LayerNorm(spec.width, spec.eps)
         self.feed_forward = FeedForward(spec)
         self.feed_forward_norm = nn.LayerNorm(spec.width, spec.eps)
         self.dropout = Dropout(0.0)
@@ -51,10 +64,14 @@ class Block(nn.Module):
         """Keep of x (T, W) what attention reads."""
         return self.attention.remember(x)
 
-    def forward(self, x: Tensor, view: View, kv: KV | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, view: View, kv: KV | None = None, across: Across | None = None
+    ) -> Tensor:
         """(T, W) -> (T, W); kv: what is read, where that is not x itself."""
         seen = self.attention(x, self.remember(x) if kv is None else kv, view)
         x = self.attention_norm(x + self.dropout(seen))
+        if across is not None:
+            x = self.cross_norm(x + self.dropout(self.cross(x, across.kv, across.view)))
         out: Tensor = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
         return out
 
@@ -66,10 +83,15 @@ class PreNormBlock(Block):
         """Keep of x (T, W) what attention reads."""
         return self.attention.remember(self.attention_norm(x))
 
-    def forward(self, x: Tensor, view: View, kv: KV | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, view: View, kv: KV | None = None, across: Across | None = None
+    ) -> Tensor:
         """(T, W) -> (T, W); kv: what is read, where that is not x itself."""
         y = self.attention_norm(x)
         seen = self.attention(y, self.attention.remember(y) if kv is None else kv, view)
         x = x + self.dropout(seen)
+        if across is not None:
+            y = self.cross_norm(x)
+            x = x + self.dropout(self.cross(y, across.kv, across.view))
         out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         return out

@@ -30,13 +30,21 @@ class Part:
     """By which its mean counts among the losses."""
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Part:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor | None = None, smoothing: float = 0.0
+) -> Part:
     """Score logits (M, V) against labels (M,); labels below zero count for nothing.
 
-    weights: (V,) how much a prediction counts, by its label; 1 each where absent.
+    weights: (V,) how much a prediction counts, by its label; 1 each where absent. smoothing: the
+    share of a label's probability that is spread over all V (https://arxiv.org/abs/1512.00567).
     """
     total = F.cross_entropy(
-        logits.float(), labels.clamp(min=-1), weights, ignore_index=-1, reduction="sum"
+        logits.float(),
+        labels.clamp(min=-1),
+        weights,
+        ignore_index=-1,
+        reduction="sum",
+        label_smoothing=smoothing,
     )
     right = logits.detach().argmax(-1) == labels
     return Part(total, (right if weights is None else weights[labels.clamp(min=0)] * right).sum())
@@ -55,7 +63,9 @@ def grouped_cross_entropy(scores: Tensor, sizes: Sequence[int], targets: Tensor)
     return cross_entropy(padded, targets)
 
 
-def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Part:
+def linear_cross_entropy(
+    x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float = 0.0
+) -> Part:
     """Score x (M, W) through a layer of weight (V, W) and bias (V,) against labels (M,).
 
     It is `cross_entropy` of the layer's output, but for the gradient it keeps that output in the
@@ -64,11 +74,11 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, labels:
     as the softmax.
     """
     if not torch.is_grad_enabled():
-        return cross_entropy(F.linear(x, weight, bias), labels)
+        return cross_entropy(F.linear(x, weight, bias), labels, smoothing=smoothing)
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     total, correct = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        x.to(dtype), weight, bias, labels
+        x.to(dtype), weight, bias, labels, smoothing
     )
     return Part(total, correct)
 
@@ -78,7 +88,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
         narrow = weight.to(x.dtype)
         logits = F.linear(x, narrow, None if bias is None else bias.to(x.dtype))  # (M, V)
@@ -92,9 +102,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             shares = rows.softmax(1, dtype=exact)  # (R, V)
             # The highest share is never so small that its logarithm is infinite.
             losses = highest.to(exact) - own.to(exact) - shares.amax(1, keepdim=True).log()
+            if smoothing:
+                losses += smoothing * (own.to(exact) - rows.mean(1, keepdim=True, dtype=exact))
+                shares -= smoothing / len(weight)
             total += losses.masked_fill(~counts, 0).sum()
             correct += ((own == highest) & counts).sum()
-            shares.scatter_add_(1, target, shares.new_full(target.shape, -1))
+            shares.scatter_add_(1, target, shares.new_full(target.shape, smoothing - 1))
             rows.copy_(shares)
         ctx.save_for_backward(x, narrow, logits, labels)
         ctx.dtype = weight.dtype
@@ -109,6 +122,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
         to_x = (slopes @ weight) * scales  # (M, W)
         to_weight = slopes.mT @ (x * scales)  # (V, W)
         if not ctx.needs_input_grad[2]:
-            return to_x, to_weight.to(ctx.dtype), None, None
+            return to_x, to_weight.to(ctx.dtype), None, None, None
         to_bias = scales.mT @ slopes  # (1, V)
-        return to_x, to_weight.to(ctx.dtype), to_bias[0].to(ctx.dtype), None
+        return to_x, to_weight.to(ctx.dtype), to_bias[0].to(ctx.dtype), None, None

@@ -3,12 +3,15 @@
 T tokens, M of them to be guessed, W width, P positions.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unmask.model.dropout import Dropout
 from unmask.model.spec import Spec
+from unmask.model.view import View
 from unmask.tokens import Tokens
 
 
@@ -36,10 +39,18 @@ class Sinusoids(nn.Module):
 class Embeddings(nn.Module):
     """The tables that a structure has, summed, normed and brought to the width."""
 
-    def __init__(self, spec: Spec) -> None:
+    piece: nn.Embedding
+
+    def __init__(self, spec: Spec, pieces: nn.Embedding | None = None) -> None:
+        """Make the tables. pieces: that of another module, which is used instead of an own one."""
         super().__init__()
         width, self.start = spec.embedding_width or spec.width, spec.position_start
-        self.piece = nn.Embedding(spec.pieces, width)
+        if pieces is None:
+            self.piece = nn.Embedding(spec.pieces, width)
+        else:
+            # Past torch, which would register (and save) it a second time.
+            self.__dict__["piece"] = pieces
+        self.scale = math.sqrt(width) if spec.scaled else None
         self.position: nn.Embedding | Sinusoids | None = None
         if spec.positions is not None:
             kind = Sinusoids if spec.sinusoidal else nn.Embedding
@@ -53,11 +64,14 @@ class Embeddings(nn.Module):
         """Language of the tokens that are not told theirs; None: none is added."""
         self.unseen = nn.Parameter(torch.zeros(spec.width)) if spec.two_streams else None
 
-    def forward(self, tokens: Tokens) -> Tensor:
-        """Look up T tokens: -> (T, W)."""
+    def forward(self, tokens: Tokens, view: View | None = None) -> Tensor:
+        """Look up T tokens: -> (T, W); view: tells their places, if they continue others."""
         x: Tensor = self.piece(tokens.ids)
+        if self.scale is not None:
+            x = x * self.scale
         if self.position is not None:
-            x = x + self.position(self._rows(tokens, len(self.position.weight)))
+            view = view or View(tokens.layout, tokens.layout)
+            x = x + self.position(self._rows(tokens, view, len(self.position.weight)))
         if self.segment is not None:
             segments = tokens.segments
             x = x + (self.segment.weight[0] if segments is None else self.segment(segments))
@@ -74,9 +88,9 @@ class Embeddings(nn.Module):
         out: Tensor = self.dropout(self.unseen.expand(count, -1))
         return out
 
-    def _rows(self, tokens: Tokens, rows: int) -> Tensor:
+    def _rows(self, tokens: Tokens, view: View, rows: int) -> Tensor:
         """Find the row of each token in the table of positions: (T,)."""
-        longest, limit = tokens.layout.max_seqlen, rows - self.start
+        longest, limit = view.k.max_seqlen, rows - self.start
         assert longest <= limit, f"a sequence of {longest} tokens; there are {limit} positions"
-        places = tokens.layout.positions if tokens.positions is None else tokens.positions
+        places = view.places() if tokens.positions is None else tokens.positions
         return places + self.start if self.start else places

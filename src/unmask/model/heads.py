@@ -28,14 +28,26 @@ class Decoder(nn.Module):
         """Score every entry of the vocabulary: (M, W) -> (M, V)."""
         return F.linear(self._transformed(hidden), self._tied[0].weight, self.bias)
 
-    def loss(self, hidden: Tensor, labels: Tensor) -> Part:
-        """Score hidden states (M, W) against labels (M,), without keeping the (M, V) logits."""
+    def loss(self, hidden: Tensor, labels: Tensor, smoothing: float = 0.0) -> Part:
+        """Score hidden states (M, W) against labels (M,), without keeping the (M, V) logits.
+
+        smoothing: the share of a label's probability that all entries of the vocabulary get.
+        """
         return linear_cross_entropy(
-            self._transformed(hidden), self._tied[0].weight, self.bias, labels
+            self._transformed(hidden), self._tied[0].weight, self.bias, labels, smoothing
         )
 
     def _transformed(self, hidden: Tensor) -> Tensor:
         return hidden
+
+
+class OwnDecoder(Decoder):
+    """Predicts tokens by a table of its own."""
+
+    def __init__(self, spec: Spec) -> None:
+        pieces = nn.Embedding(spec.pieces, spec.width)
+        super().__init__(pieces)
+        self.pieces = pieces
 
 
 class MaskedLM(Decoder):

@@ -4,7 +4,8 @@ softmax((q k' + terms) / sqrt(D)) v, where a query sees those keys that the view
 training, dropout acts on the softmax (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762).
 `Reference` says what is true; the others are faster where they apply and are tested against it.
 
-Q query tokens, K key tokens, B sequences, L the longest, H heads, D width of a head.
+Q query tokens, K key tokens, or rows where keys lie in slots of C, B sequences, L the longest, H
+heads, D width of a head.
 """
 
 import importlib
@@ -100,6 +101,43 @@ class Padded:
         return _unpad(rows, view.q)
 
 
+class Slotted:
+    """Reads keys where they lie in slots, for queries that are as many of each sequence.
+
+    So are the steps of generation: one new token of each sequence, or of each of a text's beams,
+    looks into a cache of which nothing is laid out anew.
+    """
+
+    def supports(self, q: Tensor, view: View, dropout: float, terms: Sequence[Term] = ()) -> bool:
+        """Tell whether keys and queries lie so."""
+        return view.k.capacity is not None and len(set(view.q.lengths)) == 1
+
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        view: View,
+        dropout: float,
+        terms: Sequence[Term] = (),
+    ) -> Tensor:
+        """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
+        capacity, heads = view.k.capacity, q.shape[1:]
+        assert capacity is not None, "supported before"
+        queries = q.view(-1, view.q.max_seqlen, *heads)  # (B, Q / B, H, D)
+        keys, values = (
+            x.view(-1, capacity, *heads)[:, : view.k.max_seqlen] for x in (k, v)
+        )  # (B, L, H, D)
+        rows = F.scaled_dot_product_attention(
+            queries.transpose(1, 2),
+            keys.transpose(1, 2),
+            values.transpose(1, 2),
+            _mask(q, view, terms),
+            dropout,
+        )  # (B, H, Q / B, D)
+        return rows.transpose(1, 2).flatten(0, 1)
+
+
 class VarLen:
     """torch's flash attention over packed sequences: on a GPU, in half precision."""
 
@@ -135,6 +173,7 @@ class VarLen:
             view.q.max_seqlen,
             view.k.max_seqlen,
             window_size=(-1, -1 if view.order is None else 0),  # how far back and ahead
+            seqused_k=None if view.k.capacity is None else view.k.sizes.int(),
         )
         assert isinstance(out, Tensor), "a tuple comes only where more was asked for"
         return out
@@ -150,7 +189,7 @@ def _varlen() -> Callable[..., Tensor | tuple[Tensor, ...]]:
 def _mask(q: Tensor, view: View, terms: Sequence[Term]) -> Tensor:
     """Say which keys rows of queries see, or add to their scores: (B, 1 or H, 1 or L, L)."""
     cells = torch.arange(view.k.max_seqlen, device=q.device)
-    seen = (cells < view.k.cu_seqlens.diff()[:, None])[:, None, None]  # (B, 1, 1, L)
+    seen = (cells < view.k.sizes[:, None])[:, None, None]  # (B, 1, 1, L)
     if (ranks := view.ranks()) is not None:
         own, other = _cells(ranks.q, view.q), _cells(ranks.k, view.k)  # (B, L), (B, L)
         seen = seen & (other[:, None] <= own[:, :, None])[:, None]  # (B, 1, L, L)
@@ -219,7 +258,7 @@ class _Unpad(torch.autograd.Function):
         return cells.index_copy_(0, layout.unpad_index, grad), None
 
 
-KERNELS: tuple[Kernel, ...] = (VarLen(), Grouped(), Padded(), Reference())
+KERNELS: tuple[Kernel, ...] = (VarLen(), Slotted(), Grouped(), Padded(), Reference())
 """In order of preference: the first that supports the call runs."""
 
 

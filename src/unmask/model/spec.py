@@ -1,4 +1,4 @@
-"""The structure of a Transformer encoder, as data: nothing of training, no torch."""
+"""The structure of a Transformer, as data: nothing of training, no torch."""
 
 import sys
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Activation = Literal["gelu", "gelu_tanh", "relu"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spec:
-    """What an encoder is made of. Families differ by these values only."""
+    """What an encoder or a decoder is made of. Families differ by these values only."""
 
     width: int
     """W, of the hidden states."""
@@ -39,6 +39,8 @@ class Spec:
     """Whether positions are waves instead of learned."""
     position_start: int = 0
     """Row of the position table that the first token of a sequence takes."""
+    scaled: bool = False
+    """Whether embeddings of tokens are multiplied by the square root of their width."""
     embedding_norm: bool = True
     """Whether the embeddings are normed."""
     norm_first: bool = False
@@ -53,11 +55,18 @@ class Spec:
     """Whether tokens can be guessed by a second stream, which does not see them."""
     causal: bool = False
     """Whether a token sees only those before it, and itself."""
+    tied: bool = True
+    """Whether tokens are predicted by the table that embeds them."""
+    source: "Spec | None" = None
+    """Of an encoder-decoder, what the encoder is made of, whose states each block of the decoder
+    reads by cross-attention; None: there is none."""
+    shared: bool = False
+    """Whether the embeddings of tokens are those of the source's tokens."""
 
     @property
     def longest(self) -> int:
-        """The most tokens of a sequence."""
-        return sys.maxsize if self.positions is None else self.positions
+        """The most tokens of a text that is read; of an encoder-decoder, of a source."""
+        return sys.maxsize if (read := (self.source or self).positions) is None else read
 
     @property
     def blocks(self) -> int:

@@ -50,7 +50,7 @@ class View:
             return self.at
         if self.q is self.k:
             return self.q.positions
-        before = self.k.cu_seqlens.diff() - self.q.cu_seqlens.diff()  # (B,)
+        before = self.k.sizes - self.q.sizes  # (B,)
         return self.q.positions + before[self.q.sequence_of]
 
     def allowed(self) -> Tensor:

@@ -17,6 +17,7 @@ OF_HEADS: Mapping[str, str] = {
     "masked-lm": "fill-mask",
     "causal-lm": "feature-extraction",
     "permutation-lm": "feature-extraction",
+    "seq2seq-lm": "feature-extraction",
     "pooler": "feature-extraction",
     "none": "feature-extraction",
 }

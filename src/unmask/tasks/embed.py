@@ -91,7 +91,11 @@ class Embedding:
         _refuse()
 
     def outputs(self, encoder: Transformer, head: Head, batch: Labelled) -> list[Tensor]:
-        """Give the vector of each window (W,), or the states of its tokens (n, W)."""
+        """Give the vector of each window (W,), or the states of its tokens (n, W).
+
+        Of an encoder-decoder it is the encoder that reads them.
+        """
+        encoder = encoder.source or encoder
         hidden, lengths = encoder(batch.tokens).float(), batch.tokens.layout.lengths  # (T, W)
         summaries = (batch.rows - batch.tokens.layout.first).tolist()
         pooled = POOLINGS[self.pooling]

@@ -1,0 +1,28 @@
+"""The README.md of a model folder: what the model is, for people who find it."""
+
+from torch import nn
+
+from unmask.contracts import Family
+from unmask.model.spec import Spec
+
+
+def card(family: Family, spec: Spec, head: str, network: nn.Module) -> str:
+    """Write what is certain of a model, and leave the rest to its makers."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    longest = "any number of" if spec.positions is None else f"up to {spec.positions}"
+    behind = f", behind an encoder\nof {spec.source.layers} layers" if spec.source else ""
+    library, opened = "unmask", "Saved and opened by unmask;\n`transformers` has no such model"
+    if family.peer:
+        library = "transformers"
+        opened = f"Saved by unmask; `transformers` opens it\nas `{family.heads[head].architecture}`"
+    return f"""---
+library_name: {library}
+tags: [{family.name}, unmask]
+---
+# A {family.name} of {parameters:,} parameters
+
+{spec.layers} layers of width {spec.width} with {spec.heads} attention heads{behind}, sequences of
+{longest} tokens, a vocabulary of {spec.pieces:,}. {opened}.
+
+What it was trained on, and what it must not be used for, is for its makers to add here.
+"""
