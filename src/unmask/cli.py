@@ -67,6 +67,7 @@ VERBS: Mapping[str, Verb] = {
     "evaluate": Verb(options=verbs.EvaluateOptions, function="unmask.predict.evaluate:evaluate"),
     "predict": Verb(options=verbs.PredictOptions, function="unmask.predict.predict:predict"),
     "fill": Verb(options=verbs.FillOptions, function="unmask.predict.fill:fill"),
+    "generate": Verb(options=verbs.GenerateOptions, function="unmask.predict.generate:generate"),
     "inspect": Verb(options=verbs.InspectOptions, function="unmask.inspect.verb:inspect"),
     "demo": Verb(options=verbs.DemoOptions, function="unmask.demo.verb:demo"),
 }
@@ -93,6 +94,7 @@ _PLACEHOLDERS: Mapping[str, str] = {
     "predictions": "FILE",
     "label": "COLUMN",
     "rate": "RATE",
+    "stop": "PIECE",
 }
 
 _MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)

@@ -253,6 +253,51 @@ class FillOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerateOptions:
+    """Write on behind a text, or of a source where the model is an encoder-decoder."""
+
+    texts: list[str] = field(default_factory=list)
+    """Texts to go on from, or to read; from nothing when there are none."""
+    model: str = field(kw_only=True)
+    """A folder or a hub id."""
+    max_new_tokens: int | None = field(default=None, kw_only=True)
+    """The most tokens to write; as many as the model has places for, 128 at most, when absent."""
+    min_new_tokens: int | None = field(default=None, kw_only=True)
+    """The fewest tokens to write."""
+    stop: list[str] = field(default_factory=list, kw_only=True)
+    """Piece of the vocabulary that ends a text; that of the training when absent."""
+    num_beams: int = field(default=1, kw_only=True)
+    """Texts that are kept at each step, the likeliest ones."""
+    length_penalty: float | None = field(default=None, kw_only=True)
+    """A beam's score is divided by its length to this power, 1 when absent."""
+    early_stopping: Literal["true", "false", "never"] | None = field(default=None, kw_only=True)
+    """Stop at as many finished beams as beams, when no better one is likely (also when absent), or
+    only when none is possible."""
+    num_return_sequences: int = field(default=1, kw_only=True)
+    """How many texts to give for each."""
+    do_sample: bool = field(default=False, kw_only=True)
+    """Draw each token by its probability."""
+    temperature: float | None = field(default=None, kw_only=True)
+    """Below 1 likely tokens become likelier."""
+    top_k: int | None = field(default=None, kw_only=True)
+    """Draw from so many of the likeliest tokens."""
+    top_p: float | None = field(default=None, kw_only=True)
+    """Draw from the fewest likeliest tokens that have this probability together."""
+    seed: int | None = field(default=None, kw_only=True)
+    """Of sampling, 0 when absent."""
+    repetition_penalty: float | None = field(default=None, kw_only=True)
+    """Above 1 tokens that were there before become less likely."""
+    no_repeat_ngram_size: int | None = field(default=None, kw_only=True)
+    """No run of so many tokens comes twice."""
+    only_new: bool = field(default=False, kw_only=True)
+    """Leave out the text that was gone on from."""
+    truncate: bool = field(default=False, kw_only=True)
+    """Cut what is too long: the beginning of a prompt, the end of a source."""
+    json: bool = field(default=False, kw_only=True)
+    """End standard output with one JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
 class PredictOptions:
     """Predict for texts or for the rows of a file, with whatever the model was made for."""
 

@@ -3,12 +3,18 @@
 W width.
 """
 
+import difflib
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, overload
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from unmask import console
 from unmask.contracts import Prediction, Task
@@ -16,8 +22,11 @@ from unmask.data.windows import Reading
 from unmask.errors import UserError
 from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
+from unmask.exchange.warm_start import encoder_decoder
+from unmask.model.generation import Generation
 from unmask.predict.predictor import predictions
 from unmask.predict.purpose import purpose
+from unmask.predict.writing import writer
 from unmask.tasks import fill
 from unmask.tasks.embed import Embedding, Pooling
 from unmask.tasks.fill import Blanks, MaskFilling
@@ -26,6 +35,9 @@ from unmask.text.tokenizer import Tokenizer
 
 Filling = dict[str, Any]
 """One answer for a mask: `score`, `token`, `token_str`, and `sequence`, the text that it makes."""
+
+Generated = dict[str, str]
+"""A text that was written: `generated_text`."""
 
 Answers = list[Filling] | list[list[Filling]]
 """The fillings of a text, best first: a list, or a list for each mask where there are several."""
@@ -72,14 +84,30 @@ class Model:
             console.words().print(f"warning: {source} tells languages apart; say which: --language")
         return cls(found, str(source))
 
+    @classmethod
+    def from_encoder_decoder(
+        cls, encoder: str | Path, decoder: str | Path | None = None, seed: int = 0
+    ) -> "Model":
+        """Make an encoder-decoder of two BERTs of one vocabulary, or of one that is both.
+
+        It cannot write yet: cross-attention is new, drawn at random, and has to be trained, with
+        all else that standard error names. Raises UserError for two that do not go together.
+        """
+        read = huggingface.read(encoder)
+        wrote = read if decoder is None else huggingface.read(decoder)
+        made, drawn = encoder_decoder(read, wrote, torch.Generator().manual_seed(seed))
+        _announce(drawn)
+        return cls(made, f"{encoder} and {decoder or encoder}")
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the folder that `from_pretrained` and `transformers`' Auto classes open."""
         huggingface.write(self.pretrained, folder)
 
     @property
     def width(self) -> int:
-        """W, of the hidden states and embeddings."""
-        return self.pretrained.spec.width
+        """W, of the hidden states and embeddings; of an encoder-decoder those of the encoder."""
+        spec = self.pretrained.spec
+        return (spec.source or spec).width
 
     @property
     def longest(self) -> int:
@@ -144,6 +172,33 @@ class Model:
         answers = [one.results for one in self._predicted(self._filling(), records, top_k)]
         return answers[0] if isinstance(text, str) else answers
 
+    def generate(
+        self,
+        texts: Sequence[str],
+        *,
+        truncate: bool = False,
+        return_full_text: bool | None = None,
+        **settings: Any,
+    ) -> list[Generated] | list[list[Generated]]:
+        """Write on behind each text; an encoder-decoder reads it, and writes one of its own.
+
+        settings: those of `Generation`, which have the names that they have in transformers:
+        `max_new_tokens`, `num_beams`, `do_sample` and others. What is found has the key of
+        transformers' pipeline, `generated_text`: one for each text, the text itself before what is
+        new unless `return_full_text` is false, or with `num_return_sequences` a list, the best one
+        first. truncate: cut what is too long, the beginning of a prompt or the end of a source.
+        Raises UserError for what is too long otherwise, for settings that contradict each other or
+        would change nothing, and for a model that does not write.
+        """
+        chosen = _settings(settings)
+        able = writer(self.pretrained, self.tokenizer, chosen, truncate)
+        records = [record.texts[0] for record in _several(texts)]
+        found = [
+            [{"generated_text": text} for text in own]
+            for own in able.texts(records, return_full_text)
+        ]
+        return found if chosen.num_return_sequences > 1 else [own[0] for own in found]
+
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Give the hidden states of each text: (tokens, W) float32, [CLS] and [SEP] included."""
         task = Embedding(reading=Reading(length=self.longest), pooling=None)
@@ -194,6 +249,27 @@ class Model:
                 stacklevel=3,
             )
         return found
+
+
+def _settings(given: Mapping[str, Any]) -> Generation:
+    """Understand settings of generation. Raises UserError for a name that is none."""
+    names = [field.name for field in fields(Generation)]
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
+            raise UserError(f"{name} is no setting of generation; {hint}")
+    return Generation(**given)
+
+
+def _announce(drawn: Mapping[str, Tensor]) -> None:
+    """Say which tensors are new, alike ones of several layers once."""
+    alike = Counter(re.sub(r"\.\d+\.", ".*.", name) for name in drawn)
+    size = sum(tensor.numel() for tensor in drawn.values())
+    listed = ", ".join(f"{count} x {name}" for name, count in alike.items())
+    console.words().print(
+        f"new, drawn at random, to be trained: {len(drawn)} tensors, {size:,} parameters: {listed}"
+    )
 
 
 def _check(top_k: int) -> None:
