@@ -29,6 +29,7 @@ RANKS = (
     {"inspect"},
     {"demo"},
     {"cli"},
+    {"__main__"},
 )
 """A folder or module of `unmask` imports only from itself and from earlier sets."""
 
