@@ -183,32 +183,30 @@ def test_a_penalty_is_that_of_transformers(penalty: float) -> None:
     assert not torch.equal(ours, scores)
 
 
+WARPERS: dict[str, Any] = {
+    "temperature": logits_process.TemperatureLogitsWarper,
+    "top_k": logits_process.TopKLogitsWarper,
+    "top_p": logits_process.TopPLogitsWarper,
+}
+
+
 @pytest.mark.parametrize(
-    ("settings", "warpers"),
+    "settings",
     [
-        ({"temperature": 0.7}, [logits_process.TemperatureLogitsWarper(0.7)]),
-        ({"top_k": 5}, [logits_process.TopKLogitsWarper(5)]),
-        ({"top_k": 99}, [logits_process.TopKLogitsWarper(99)]),
-        ({"top_p": 0.8}, [logits_process.TopPLogitsWarper(0.8)]),
-        ({"top_p": 0.01}, [logits_process.TopPLogitsWarper(0.01)]),
-        (
-            {"temperature": 2.0, "top_k": 9, "top_p": 0.7},
-            [
-                logits_process.TemperatureLogitsWarper(2.0),
-                logits_process.TopKLogitsWarper(9),
-                logits_process.TopPLogitsWarper(0.7),
-            ],
-        ),
+        {"temperature": 0.7},
+        {"top_k": 5},
+        {"top_k": 99},
+        {"top_p": 0.8},
+        {"top_p": 0.01},
+        {"temperature": 2.0, "top_k": 9, "top_p": 0.7},
     ],
     ids=str,
 )
-def test_sampling_is_narrowed_as_transformers_does(
-    settings: dict[str, Any], warpers: list[Any]
-) -> None:
+def test_sampling_is_narrowed_as_transformers_does(settings: dict[str, Any]) -> None:
     scores, texts = rows()
     wanted = scores
-    for warper in warpers:
-        wanted = warper(texts, wanted)
+    for name, value in settings.items():
+        wanted = WARPERS[name](value)(texts, wanted)
     ours = narrowed(scores, Generation(do_sample=True, **settings))
     assert torch.equal(ours, wanted)
 
