@@ -13,6 +13,7 @@ from transformers import EncoderDecoderModel
 
 import tiny
 from parity import STRUCTURES, TOLERANCE, alone, batch, copied, own, peer
+from unmask import cli
 from unmask.errors import UserError
 from unmask.exchange.huggingface import read, write
 from unmask.exchange.warm_start import encoder_decoder
@@ -192,6 +193,22 @@ def test_what_is_saved_says_how_texts_begin_and_end(tmp_path: Path) -> None:
     assert told == {"decoder_start_token_id": words.cls, "eos_token_id": words.sep}
     bare = json.loads((tmp_path / "bare" / "config.json").read_text())
     assert "decoder_start_token_id" not in bare
+
+
+def test_inspection_counts_both_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = tiny.pretrained(tiny.tokenizer())
+    both, _ = encoder_decoder(made, made, torch.Generator())
+    write(both, tmp_path)
+    assert cli.main(["inspect", "--model", str(tmp_path), "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["parameters"]
+    parts = [counts[name] for name in ("source", "embeddings", "layers", "heads")]
+    assert sum(parts) == counts["total"] == sum(p.numel() for p in both.network.parameters())
+    assert cli.main(["inspect", "--model", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    (line,) = (line for line in said.splitlines() if line.startswith("encoder of the source"))
+    assert line.split()[-1] == f"{counts['source']:,}"
+    assert "of which the encoder" not in said
+    assert "# An encoder-decoder" in (tmp_path / "README.md").read_text()
 
 
 def test_no_recipe_makes_one() -> None:

@@ -218,13 +218,17 @@ def test_the_command_prints_texts(gpt2: Path, capsys: pytest.CaptureFixture[str]
     best = model.generate(TEXTS[:1], max_new_tokens=6, num_beams=2, num_return_sequences=2)
     shown = [f"{number}. {one['generated_text']}" for number, one in enumerate(best[0], 1)]
     assert out.splitlines() == "\n".join(shown).splitlines()
+    status, out, _ = run(capsys, *few, "--json")
+    assert json.loads(out)["results"] == model.generate([""], max_new_tokens=6)
     status, out, _ = run(capsys, TEXTS[0], *few, "--only-new", "--json")
     assert json.loads(out)["results"][0]["generated_text"] == wanted[0]["generated_text"][11:]
 
 
 def test_the_command_tells_mistakes_in_a_line(
-    gpt2: Path, capsys: pytest.CaptureFixture[str]
+    gpt2: Path, berts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    status, _, err = run(capsys, "--model", str(berts))
+    assert (status, "no text; an encoder-decoder" in err) == (2, True)
     for words, told in (
         (["--top-p", "0.5"], "top_p changes nothing without do_sample"),
         (["--num-beams", "4", "--do-sample"], "contradict each other"),

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,12 @@ def both(final_norm: bool, norm_first: bool, shared: bool) -> Spec:
     [(False, False), (True, False), (True, True)],
     ids=["paper", "torch", "pre-norm"],
 )
-def test_equals_torch(final_norm: bool, norm_first: bool, shared: bool) -> None:
+def test_equals_torch(
+    final_norm: bool,
+    norm_first: bool,
+    shared: bool,
+    record_property: Callable[[str, object], None],
+) -> None:
     spec = both(final_norm, norm_first, shared)
     made, tokens = own(FAMILY, "seq2seq-lm", spec), batch(spec)
     theirs = copied(made, spec)
@@ -153,6 +159,12 @@ def test_equals_torch(final_norm: bool, norm_first: bool, shared: bool) -> None:
         return float((following(network(tokens)) - scores).abs().max())
 
     scores = theirs(tokens)
+    kinds = "a final norm" * final_norm, "norms first" * norm_first, "shared tables" * shared
+    record_property(
+        "conformance",
+        f"transformer: equal to torch.nn.Transformer with"
+        f" {', '.join(filter(None, kinds)) or 'own tables'}; largest difference {difference():.1e}",
+    )
     assert difference() < TOLERANCE
     for wrong in ({"scaled": False}, {"causal": False}, {"activation": "gelu"}, {"heads": 4}):
         assert difference(replace(spec, **wrong)) > 100 * TOLERANCE, wrong

@@ -257,13 +257,15 @@ class GenerateOptions:
     """Write on behind a text, or of a source where the model is an encoder-decoder."""
 
     texts: list[str] = field(default_factory=list)
-    """Texts to go on from, or to read; from nothing when there are none."""
+    """Texts to go on from, or to read; a decoder begins with nothing when there are none."""
     model: str = field(kw_only=True)
     """A folder or a hub id."""
     max_new_tokens: int | None = field(default=None, kw_only=True)
     """The most tokens to write; as many as the model has places for, 128 at most, when absent."""
     min_new_tokens: int | None = field(default=None, kw_only=True)
     """The fewest tokens to write."""
+    language: str | None = field(default=None, kw_only=True)
+    """Of the texts, as en, for a model that tells several apart."""
     stop: list[str] = field(default_factory=list, kw_only=True)
     """Piece of the vocabulary that ends a text; that of the training when absent."""
     num_beams: int = field(default=1, kw_only=True)

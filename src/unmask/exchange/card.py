@@ -11,6 +11,7 @@ def card(family: Family, spec: Spec, head: str, network: nn.Module) -> str:
     parameters = sum(parameter.numel() for parameter in network.parameters())
     longest = "any number of" if spec.positions is None else f"up to {spec.positions}"
     behind = f", behind an encoder\nof {spec.source.layers} layers" if spec.source else ""
+    article = "An" if family.name[0] in "aeiou" else "A"
     library, opened = "unmask", "Saved and opened by unmask;\n`transformers` has no such model"
     if family.peer:
         library = "transformers"
@@ -19,7 +20,7 @@ def card(family: Family, spec: Spec, head: str, network: nn.Module) -> str:
 library_name: {library}
 tags: [{family.name}, unmask]
 ---
-# A {family.name} of {parameters:,} parameters
+# {article} {family.name} of {parameters:,} parameters
 
 {spec.layers} layers of width {spec.width} with {spec.heads} attention heads{behind}, sequences of
 {longest} tokens, a vocabulary of {spec.pieces:,}. {opened}.

@@ -88,7 +88,8 @@ class Parameters:
         return self.total() - self.total("head.") + self.total("head.pooler.")
 
     def to_json(self) -> dict[str, Any]:
-        """Give totals and components."""
+        """Give totals and components; `source` of an encoder-decoder is what reads the source."""
+        source = self.total("source.")
         return {
             "parameters": {
                 "total": self.total(),
@@ -97,6 +98,7 @@ class Parameters:
                 "layer": self.total("blocks.0."),
                 "layers": self.total("blocks."),
                 "heads": self.total("head."),
+                **({"source": source} if source else {}),
             },
             "components": [asdict(one) for one in self.components],
         }
@@ -109,6 +111,7 @@ class Parameters:
         table.add_column("parameters", justify="right")
         layers = f"{self.layers} layers, each {self.total('blocks.0.'):,}"
         for title, every, shown in (
+            ("encoder of the source", "source.", ("source.embeddings", "source.blocks.0.")),
             ("embeddings", "embeddings", "embeddings"),
             (layers, "blocks.", "blocks.0."),
             ("behind the layers", "norm", "norm"),
@@ -123,7 +126,8 @@ class Parameters:
                         table.add_row(f"  {title}", shapes, f"{one.parameters:,}")
         table.add_row("total", "", f"{self.total():,}", style="bold")
         pooler = " and its pooler" if self.total("head.pooler.") else ""
-        table.add_row(f"  of which the encoder{pooler}", "", f"{self.encoder:,}")
+        if not self.total("source."):
+            table.add_row(f"  of which the encoder{pooler}", "", f"{self.encoder:,}")
         return table
 
 

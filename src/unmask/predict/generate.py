@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from unmask.errors import UserError
 from unmask.predict.model import Generated, Model
 from unmask.verbs import GenerateOptions, verb
 
@@ -39,7 +40,9 @@ class Texts:
 @verb(GenerateOptions)
 def generate(options: GenerateOptions) -> Texts:
     """Write on behind texts, or of sources. Raises UserError for what is not possible."""
-    model = Model.from_pretrained(options.model)
+    model = Model.from_pretrained(options.model, options.language)
+    if not options.texts and model.pretrained.spec.source is not None:
+        raise UserError("no text; an encoder-decoder writes of one that it reads, so give some")
     results = model.generate(
         options.texts or [""],
         truncate=options.truncate,
