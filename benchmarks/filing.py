@@ -1,0 +1,75 @@
+"""Where results are filed: as JSON, with the machine and the versions that they were made with."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
+WORK = ROOT / ".bench"
+"""What the benchmarks make once and keep: stores, models, other tools' files."""
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = (
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "onnxruntime",
+    "openvino",
+    "datasets",
+    "numpy",
+)
+
+
+def options(about: str, rounds: int = 5) -> argparse.ArgumentParser:
+    """Begin a command line with what all benchmarks are asked."""
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=rounds, help="that are timed")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    return parser
+
+
+def read(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
+    """Read what is filed under a name; None where nothing is."""
+    path = folder / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def write(name: str, content: Mapping[str, Any], folder: Path = RESULTS) -> None:
+    """File results under a name, whole or not at all, with the machine that they are of."""
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / f"{name}.new"
+    text = json.dumps({**content, "machine": machine()}, indent=1)
+    new.write_text(text + "\n", encoding="utf-8")
+    new.replace(folder / f"{name}.json")
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine, and the packages that matter."""
+    versions = {}
+    for package in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "processor": _told("/proc/cpuinfo", "model name") or platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": _told("/proc/meminfo", "MemTotal"),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _told(path: str, key: str) -> str:
+    """Read the first line of such a name in a file of the kernel's."""
+    with suppress(OSError), Path(path).open(encoding="utf-8") as lines:
+        for line in lines:
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
+    return ""

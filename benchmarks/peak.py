@@ -1,0 +1,49 @@
+"""The machine's peak: products of square matrices, as fast as the libraries do them.
+
+Other figures are given as shares of it. Contestants of `turns.py`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from turns import Contestant, Figures, Job
+
+SIZE = 2048
+"""Rows and columns of the matrices."""
+PRODUCTS = {"float32": 10, "bfloat16": 40, "int8": 40}
+"""Of a round."""
+PEAKS = [
+    Contestant(name=f"peak {kind}", job="peak:peak", options={"kind": kind}) for kind in PRODUCTS
+]
+"""To be measured beside others."""
+
+
+def peak(kind: str) -> Job:
+    """Make ready to multiply matrices of a type: `float32`, `bfloat16` or `int8`."""
+    if kind == "int8":
+        a, b = (torch.randint(-128, 127, (SIZE, SIZE), dtype=torch.int8) for _ in range(2))
+    else:
+        a, b = (torch.randn(SIZE, SIZE, dtype=getattr(torch, kind)) for _ in range(2))
+    product = torch._int_mm if kind == "int8" else torch.mm
+
+    def multiply() -> None:
+        for _ in range(PRODUCTS[kind]):
+            product(a, b)
+
+    operations = 2.0 * SIZE**3 * PRODUCTS[kind]
+    return Job(round=multiply, tokens=0, operations=operations)
+
+
+def beside_peaks(found: Mapping[str, Figures]) -> dict[str, Any]:
+    """Put together what the peaks were, and what the others reached of that in bfloat16."""
+    peaks = {one.name: found[one.name].speed for one in PEAKS}
+    return {
+        "peaks": {name.removeprefix("peak "): speed for name, speed in peaks.items()},
+        "contestants": {
+            name: figures.told(peaks["peak bfloat16"])
+            for name, figures in found.items()
+            if name not in peaks
+        },
+    }
