@@ -1,0 +1,67 @@
+"""What training is timed with: steps of sentence pairs from novels, and models to begin from."""
+
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+import operations
+from filing import WORK
+from novels import STORE
+from unmask.contracts import Batch
+from unmask.exchange import huggingface
+from unmask.model.spec import Spec
+from unmask.text.template import BERT
+from unmask.train.batches import StepData
+from unmask.train.corpus import Corpus
+from unmask.train.parallel import World
+from unmask.train.pretraining import model_of
+from unmask.train.recipe import Recipe
+from unmask.train.settings import Settings
+
+MODELS = WORK / "models"
+
+
+def corpus(recipe: Recipe) -> Corpus:
+    """Open the novels as a run of a recipe does."""
+    return Corpus([str(STORE)], None, recipe, BERT, seed=0)
+
+
+def steps(text: Corpus, count: int) -> list[StepData]:
+    """Lay out the first steps of a run."""
+    return list(islice(text.steps(0, {}, World()), count))
+
+
+def model(name: str, recipe: Recipe, spread: float = 1.0) -> Path:
+    """Give the folder of a recipe's model with random weights, once made.
+
+    spread: by how much the embeddings are larger than usual, and so the scores of tokens further
+    apart.
+    """
+    folder = MODELS / name
+    if not (folder / "config.json").exists():
+        text = corpus(recipe)
+        wanted = Settings(stores=text.sources, heldout="", seed=0, recipe=recipe)
+        made = model_of(wanted, text)
+        with torch.no_grad():
+            made.network.encoder.embeddings.piece.weight *= spread
+        huggingface.write(made, folder)
+    return folder
+
+
+def tokens(taken: list[StepData]) -> int:
+    """Count the real tokens of steps."""
+    return sum(step.tokens for step in taken)
+
+
+def work(taken: list[StepData], spec: Spec) -> float:
+    """Count the operations that training on steps takes, for their real tokens alone."""
+    total = 0.0
+    for batch in (batch for step in taken for batch in step.batches):
+        assert isinstance(batch, Batch)
+        lengths = batch.tokens.layout.lengths
+        total += operations.encoder(lengths, spec.layers, spec.width, spec.inner)
+        total += operations.pretraining_head(
+            len(batch.labels), len(lengths), spec.width, spec.pieces
+        )
+    return 3 * total
