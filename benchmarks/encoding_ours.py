@@ -1,0 +1,34 @@
+"""Encoding by unmask: a contestant of `encoding.py`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from encoding_data import LENGTH, job, start, work_of
+from turns import Job
+from unmask import Model
+from unmask.data.windows import Reading
+from unmask.predict.predictor import predictions
+from unmask.tasks.embed import Embedding
+from unmask.tasks.regress import Measured
+
+
+def unmask(work: str, precision: str) -> Job:
+    """What `Model.embed` does, in either precision."""
+    model = Model.from_pretrained(start())
+    reading = Reading(length=LENGTH)
+    narrow = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+
+    def run(task: Embedding, texts: Sequence[str]) -> list[np.ndarray]:
+        records = [Measured(place=f"text {n}", texts=(text,)) for n, text in enumerate(texts, 1)]
+        found = predictions(task, model.network, model.tokenizer, records, narrow)
+        return [prediction.answer for _, prediction in found]
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return np.stack(run(Embedding(reading=reading, pooling="mean", normalize=True), texts))
+
+    def read(texts: Sequence[str]) -> list[np.ndarray]:
+        return run(Embedding(reading=reading, pooling=None), texts)
+
+    return job(work_of(work), encode, read)
