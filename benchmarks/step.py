@@ -9,20 +9,15 @@ import argparse
 import statistics
 import time
 
-import numpy as np
 import torch
 
+import synthetic
 from unmask import hardware
-from unmask.contracts import Batch
-from unmask.data.masking import Vocabulary
-from unmask.data.packing import Packed
 from unmask.families.bert import FAMILY
 from unmask.model.attention import Attention
 from unmask.model.kernels import KERNELS
 from unmask.model.network import Network
 from unmask.model.spec import Spec
-from unmask.objectives.masked import MaskedObjective
-from unmask.text.template import BERT
 
 SIZES = {
     "tiny": (128, 2),
@@ -31,24 +26,6 @@ SIZES = {
     "medium": (512, 8),
     "base": (768, 12),
 }
-
-
-def batch(objective: MaskedObjective, length: int, budget: int) -> Batch:
-    rng = np.random.default_rng(0)
-    lengths: list[int] = []
-    while True:
-        size = length if rng.random() < 0.85 else int(rng.integers(10, length))
-        if sum(lengths) + size > budget:
-            break
-        lengths.append(size)
-    ends = np.sort(lengths)[::-1].cumsum()  # as the stream has them, the longest first
-    packed = Packed(
-        ids=rng.integers(5, objective.vocabulary.continues.size, ends[-1]),
-        cu_seqlens=np.concatenate([[0], ends]),
-        segments=np.zeros(ends[-1], dtype=np.int64),
-        labels=rng.integers(0, 2, len(lengths)),
-    )
-    return objective.corrupt(packed, rng)
 
 
 def build(arguments: argparse.Namespace) -> Network:
@@ -90,14 +67,8 @@ def main() -> None:
     if not arguments.glibc:
         hardware.keep_memory()
     network = build(arguments)
-    vocabulary = Vocabulary(
-        ids={"cls": 2, "sep": 3, "mask": 4},
-        template=BERT,
-        special=np.arange(5),
-        continues=np.zeros(arguments.vocabulary, dtype=bool),
-    )
-    objective = MaskedObjective(vocabulary=vocabulary, pair="nsp")
-    data = batch(objective, arguments.length, arguments.tokens)
+    objective = synthetic.objective(arguments.vocabulary)
+    data = synthetic.batch(objective, synthetic.lengths(arguments.length, arguments.tokens), 0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
