@@ -33,20 +33,25 @@ lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-# Some minutes. The study of whole pre-training runs takes hours: benchmarks/pretraining.py tells how.
-bench: $(VENV)/.bench
+# About half an hour on two quiet cores, in an environment of its own: the peers bring much along.
+# benchmarks/README.md tells of the studies that take hours.
+BENCH ?= .bench/venv
+bench:
 	@test -d ../shared/data || { echo 'The benchmarks read ../shared/data, which is not here.' >&2; exit 1; }
-	$(VENV)/bin/python benchmarks/stream.py
-	$(VENV)/bin/python benchmarks/step.py
-	$(VENV)/bin/python benchmarks/prepare.py round
-	$(VENV)/bin/python benchmarks/prepare.py report
+	@$(MAKE) --no-print-directory VENV=$(BENCH) $(BENCH)/.bench
+	$(BENCH)/bin/python benchmarks/stream.py
+	$(BENCH)/bin/python benchmarks/prepare.py
+	$(BENCH)/bin/python benchmarks/training.py
+	$(BENCH)/bin/python benchmarks/encoding.py
+	$(BENCH)/bin/python benchmarks/cold.py
+	$(BENCH)/bin/python benchmarks/report.py
 
 docs: $(VENV)/.docs
 	$(VENV)/bin/sphinx-build -q -W --keep-going docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
 
 clean:
-	rm -rf $(VENV) demo docs/_build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) demo docs/_build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # An empty file marks what the environment holds; it is older than a changed list of dependencies.
 $(VENV)/.core: pyproject.toml constraints.txt
