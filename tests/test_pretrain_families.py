@@ -168,7 +168,7 @@ def test_the_memory_of_the_previous_segment_is_an_option(stores: Stores, tmp_pat
     ("family", "sets", "message"),
     [
         ("roberta", ["data.form='pairs'"], "roberta has no head pretraining, which"),
-        ("bert", ["objective='causal'", "data.form='singles'"], "bert has no setting for causal"),
+        ("roberta", ["objective='causal'"], "roberta has no setting for causal"),
         ("bert", ["objective='causal'"], "reads running text"),
         ("gpt2", ["objective='masked'"], "gpt2 has no head masked-lm, which"),
         ("bert", ["model.groups=1"], r"no setting for schedule"),
