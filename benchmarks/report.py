@@ -82,8 +82,9 @@ def of_training(found: Mapping[str, Any]) -> Iterator[Row]:
         contestants: Contestants = found[recipe]["contestants"]
         for name, one in contestants.items():
             if not name.startswith("unmask"):
-                work, share = f"pre-training, {recipe}", shares.get(recipe)
-                yield beside(work, name, contestants["unmask"], one, aims.get(name), share)
+                share = shares.get(recipe) if name in aims else None
+                work, ours = f"pre-training, {recipe}", contestants["unmask"]
+                yield beside(work, name, ours, one, aims.get(name), share)
 
 
 def of_finetuning(found: Mapping[str, Any]) -> Iterator[Row]:
