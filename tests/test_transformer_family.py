@@ -18,6 +18,8 @@ from unmask.exchange.huggingface import Pretrained, read, write
 from unmask.families.transformer import FAMILY
 from unmask.model.spec import Spec
 from unmask.tokens import Tokens
+from unmask.train.layers import grouping
+from unmask.train.tuning import Layers
 
 SPEC = STRUCTURES["transformer"]["paper"]
 CONFIG = FAMILY.config(SPEC)
@@ -250,3 +252,10 @@ def test_strong_weights_reach_every_tensor() -> None:
     following.loss(network(tokens), tokens.ids).total.backward()
     still = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []
+
+
+def test_both_sides_learn_at_the_pace_of_their_layers() -> None:
+    pace = grouping(Layers(decay=0.5), SPEC.layers, 10)
+    for part in ("embeddings.piece", "blocks.0.attention.query", "blocks.1.feed_forward.up"):
+        own, source = (pace(f"encoder.{side}{part}.weight").factor for side in ("", "source."))
+        assert own == source < pace("head.following.bias").factor

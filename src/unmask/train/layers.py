@@ -29,7 +29,7 @@ def grouping(layers: Layers, blocks: int, epoch: int) -> Grouping:
 
 
 def _layer(name: str, blocks: int) -> int:
-    """Tell the layer of a parameter."""
-    if found := re.match(r"encoder\.blocks\.(\d+)\.", name):
-        return int(found[1]) + 1
-    return 0 if name.startswith("encoder.embeddings.") else blocks + 1
+    """Tell the layer of a parameter; an encoder that is read as a source has the same ones."""
+    if found := re.match(r"encoder\.(?:source\.)?blocks\.(\d+)\.", name):
+        return min(int(found[1]) + 1, blocks)
+    return 0 if re.match(r"encoder\.(?:source\.)?embeddings\.", name) else blocks + 1
