@@ -223,8 +223,10 @@ def main() -> None:
     show(every)
     content = {"rows": [asdict(row) | {"met": row.met} for row in every]}
     filing.write("speed", content, options.out)
-    bars = [(f"{row.work} / {row.against}", row.ratio, row.target) for row in every]
-    charts.ratios(bars, options.out / "speed.svg")
+    charts.ratios(
+        [(f"{r.work} / {r.against}", r.ratio, r.target) for r in every if r.target is not None],
+        options.out / "speed.svg",
+    )
 
 
 if __name__ == "__main__":
