@@ -3,8 +3,7 @@
 A small model of each, for the same number of tokens: what it comes to on held-out text stands
 beside what the frequencies of the tokens alone would give, and then its accuracy on SST-2 beside
 that of random weights. English is film reviews; XLM reads captions in English, German and French
-with their translations, FlauBERT the French ones. DistilBERT is taught by the bert-mini of
-benchmarks/transfer.py.
+with their translations, FlauBERT the French ones. DistilBERT is taught by the study's own BERT.
 
     python benchmarks/families.py run          (resumed where it was stopped)
     python benchmarks/families.py report
@@ -30,7 +29,7 @@ from unmask.exchange import huggingface
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 WORK = ROOT / ".bench" / "families"
-TEACHER = ROOT / ".bench" / "transfer" / "pretrained" / "model"
+TEACHER = WORK / "runs" / "bert" / "model"
 RESULTS = ROOT / "benchmarks" / "results" / "families.json"
 LANGUAGES = ("en", "de", "fr")
 VOCABULARY = 8_000
@@ -118,9 +117,6 @@ def captions(language: str) -> str:
 
 def stores(work: Work) -> list[str]:
     """Make the tokenizer and the stores of a family, once."""
-    if work.name == "distilbert":
-        bench = ROOT / ".bench"
-        return [str(bench / "transfer" / "reviews"), f"{bench / 'train'}=0.3"]
     folder = WORK / "-".join([work.kind, *work.languages])
     if not work.languages:
         texts = [written(WORK / "text" / "reviews.jsonl", reviews)]
