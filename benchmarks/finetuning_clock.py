@@ -1,5 +1,6 @@
 """The clock of the fine-tuning study: contestants take turns and so meet the same machine."""
 
+import ctypes
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +17,9 @@ T = TypeVar("T")
 
 STEADY = 100
 """Steps of each contestant; where fewer are taken, they are spread evenly over as many."""
-TURN = 5
-"""Steps that a contestant takes before it is the next one's turn."""
-WARM = 2
-"""Steps that are taken first and do not count."""
+TURN = 10
+"""Steps that a contestant takes before it is the next one's turn; one before them does not count,
+since what a contestant is done with goes back to the system for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,14 @@ def _serve(connection: Connection, make: Make, threads: int) -> None:
     connection.send((steps.tokens, steps.examples))
     with suppress(EOFError):
         while True:
-            times = []
-            for number in connection.recv():
+            times, numbers = [], connection.recv()
+            steps.take(numbers[0])
+            for number in numbers:
                 start, used = time.perf_counter(), time.process_time()
                 steps.take(number)
                 times.append((time.perf_counter() - start, time.process_time() - used))
+            if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+                trim(0)
             connection.send(times)
 
 
@@ -96,8 +99,6 @@ def take_turns(makes: Mapping[str, Make], threads: int) -> dict[str, dict[str, A
     contestants = {name: Contestant(make, threads) for name, make in makes.items()}
     count = min(len(one.tokens) for one in contestants.values())
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
-    for one in contestants.values():
-        one.take(range(WARM))
     for begin in range(0, count, TURN):
         for name, one in contestants.items():
             times[name] += one.take(range(begin, min(begin + TURN, count)))
