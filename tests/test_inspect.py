@@ -14,6 +14,7 @@ from unmask.data.store import Store
 from unmask.data.writing import ShardWriter, finish
 from unmask.inspect.masking import choose
 from unmask.inspect.parameters import view_recipe
+from unmask.inspect.store import view_store
 from unmask.inspect.text import LONGEST, view_text
 from unmask.predict.model import Model
 from unmask.text.tokenizer import Tokenizer
@@ -34,19 +35,21 @@ def folder(words: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def make_store(words: Tokenizer, folder: Path, path: Path, documents: int) -> Store:
+def make_store(
+    words: Tokenizer, folder: Path, path: Path, documents: int, sentences: int = 12, **settings: Any
+) -> Store:
     path.mkdir()
     writer = ShardWriter(path, "shard-00000", words.vocab_size)
     rng = np.random.default_rng(0)
     for _ in range(documents):
-        writer.add(words.encode_batch(rng.choice(tiny.SENTENCES, 12).tolist()))
+        writer.add(words.encode_batch(rng.choice(tiny.SENTENCES, sentences).tolist()))
     return finish(
         path,
         [writer.close()],
         tokenizer=folder,
         tokenizer_fingerprint=words.fingerprint,
         vocab_size=words.vocab_size,
-        settings={"sentences": "lines"},
+        settings={"sentences": "lines", **settings},
     )
 
 
@@ -176,6 +179,13 @@ def test_a_store_of_one_document_shows_a_single_text(
     text, found = shown(capsys, str(path))
     assert [set(sample["segments"]) for sample in found["samples"]] == [{0}]
     assert "pairs need a second document" in text
+
+
+def test_translations_are_shown_as_such(words: Tokenizer, folder: Path, tmp_path: Path) -> None:
+    store = make_store(words, folder, tmp_path / "store", 3, 2, languages=["en", "de"])
+    (sample,) = view_store(store.path, seed=0).samples
+    assert sample.kind == "a text and its translation"
+    assert sample.tokens.count("[SEP]") == 2
 
 
 def test_a_damaged_store_is_refused_by_name(

@@ -20,6 +20,7 @@ from unmask.errors import UserError
 from unmask.exchange import huggingface
 from unmask.text.template import XLM
 from unmask.train.corpus import Corpus
+from unmask.train.metrics import rows
 from unmask.train.recipe import FAMILIES, load_recipe
 
 KINDS = {
@@ -162,6 +163,31 @@ def test_the_memory_of_the_previous_segment_is_an_option(stores: Stores, tmp_pat
     sets = ["data.form='singles'", "data.memory=8"]
     result = pretrain("xlnet", of("xlnet", stores), tmp_path / "run", *sets)
     assert "heldout_plm_loss" in result.figures
+
+
+@pytest.mark.parametrize(
+    ("family", "sets"),
+    [
+        pytest.param("xlm", [], id="xlm-languages"),
+        pytest.param("xlnet", ["data.form='singles'", "data.memory=8"], id="xlnet-memory"),
+        pytest.param("albert", [], id="albert"),
+        pytest.param("gpt2", [], id="gpt2"),
+    ],
+)
+def test_a_run_that_was_killed_goes_on_with_the_same_losses(
+    family: str, sets: list[str], stores: Stores, tmp_path: Path
+) -> None:
+    def losses(out: Path) -> list[float]:
+        return [row["loss"] for row in rows(out / "metrics.jsonl")]
+
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    pretrain(family, of(family, stores), whole, *sets, steps=4)
+    shutil.copytree(whole, again)
+    for later in (3, 4):
+        shutil.rmtree(again / "checkpoints" / f"step-{later:09d}")
+    (again / "result.json").unlink()
+    pretrain(family, of(family, stores), again, *sets, steps=4)
+    assert losses(again) == losses(whole)
 
 
 @pytest.mark.parametrize(

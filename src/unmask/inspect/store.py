@@ -20,6 +20,7 @@ from unmask.data.packing import Packed
 from unmask.data.pairs import plan_pairs
 from unmask.data.singles import plan_singles
 from unmask.data.store import Store
+from unmask.data.translations import plan_translations
 from unmask.inspect.masking import RULE, Chosen, choose, plain_table, tabulate
 from unmask.text.tokenizer import Tokenizer
 
@@ -181,15 +182,18 @@ def _frequent(store: Store, tokenizer: Tokenizer) -> list[dict[str, Any]]:
 
 
 def _samples(store: Store, tokenizer: Tokenizer, seed: int) -> list[Sample]:
-    """Draw a pair of each kind, or a single text from a store of one document."""
+    """Draw a pair of each kind; of translations one, and a single text from a lone document."""
     documents = _spread(store.documents_total, DOCUMENTS)
     vocabulary, layout = Vocabulary.of(tokenizer), tokenizer.template
-    if store.documents_total == 1:
-        plan = plan_singles(store, documents, seed=seed, epoch=0, length=LONGEST, template=layout)
+    planner, kind = plan_pairs, ""
+    if len(store.languages) > 1:
+        planner, kind = plan_translations, "a text and its translation"
+    elif store.documents_total == 1:
+        planner, kind = plan_singles, "a single text; pairs need a second document"
+    plan = planner(store, documents, seed=seed, epoch=0, length=LONGEST, template=layout)
+    if plan.labels is None:
         packed = gather(store, plan, np.array([0]), vocabulary)
-        kind = "a single text; pairs need a second document"
         return [_sample(packed, tokenizer, kind, seed)]
-    plan = plan_pairs(store, documents, seed=seed, epoch=0, length=LONGEST, template=layout)
     samples = []
     for label, kind in enumerate(("a pair where B follows A", "a pair where B is from elsewhere")):
         row = _any(plan, label, seed)

@@ -2,8 +2,8 @@
 
 Where neighbouring sequences have one length, their queries and keys are batches of matrices as
 they lie, and attention is two batched products with a softmax between them: no mask, no padding.
-Sequences that share their length with too few neighbours are padded into one last group. The
-backward pass reads the softmax that the forward pass kept.
+Sequences that share their length with too few neighbours are padded, together with others of like
+lengths. The backward pass reads the softmax that the forward pass kept.
 
 T tokens, n sequences of a group, L their length, H heads, D width of a head.
 """
@@ -25,6 +25,8 @@ from unmask.model.view import Ranks, View
 
 ENOUGH = 3
 """Neighbours of equal length that make a group of their own."""
+WASTE = 10_000
+"""Empty cells of a head's matrices that cost about what another group would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,20 @@ def groups(lengths: tuple[int, ...]) -> tuple[Run | Ragged, ...]:
         else:
             rest += [(start + i * length, length) for i in range(count)]
         start += count * length
-    if rest:
-        found.append(_ragged(rest))
-    return tuple(found)
+    return (*found, *map(_ragged, _alike(rest)))
+
+
+def _alike(sequences: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Divide sequences given as (first token, length) into groups of like lengths."""
+    groups: list[list[tuple[int, int]]] = []
+    longest = waste = 0
+    for start, length in sorted(sequences, key=lambda sequence: -sequence[1]):
+        waste += longest**2 - length**2
+        if not groups or waste > WASTE:
+            groups.append([])
+            longest, waste = length, 0
+        groups[-1].append((start, length))
+    return groups
 
 
 def _ragged(sequences: list[tuple[int, int]]) -> Ragged:
