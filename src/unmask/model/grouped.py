@@ -11,7 +11,7 @@ T tokens, n sequences of a group, L their length, H heads, D width of a head.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -27,6 +27,8 @@ ENOUGH = 3
 """Neighbours of equal length that make a group of their own."""
 WASTE = 10_000
 """Empty cells of a head's matrices that cost about what another group would."""
+SHORT = 64
+"""Rows of a softmax in float32 that are shorter take torch several times as long as oneDNN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ class _Attend(torch.autograd.Function):
             qs, ks, vs = group.stack(q), group.stack(k), group.stack(v)  # (n * H, L, D)
             hidden = _ahead(qs, group.hidden(qs)) if causal else group.hidden(qs)
             logits = _product(qs, ks.mT, ctx.scale, hidden)
-            weights = logits.softmax(-1)  # (n * H, L, L)
+            weights = _softmax(logits)  # (n * H, L, L)
             saved += [qs, ks, vs, weights]
             if dropout:
                 kept = keep(weights, dropout)
@@ -200,6 +202,23 @@ class _Attend(torch.autograd.Function):
             group.spread(_product(to_logits, ks, ctx.scale), to_q)
             group.spread(_product(to_logits.mT, qs, ctx.scale), to_k)
         return to_q, to_k, to_v, None, None, None
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Normalise rows (.., L): by oneDNN, with copies to it and back, where torch's own is slow."""
+    slow = logits.dtype == torch.bfloat16 or logits.shape[-1] < SHORT
+    if slow and _known(logits.dtype):
+        return logits.to_mkldnn().softmax(-1).to_dense()
+    return logits.softmax(-1)
+
+
+@cache
+def _known(dtype: torch.dtype) -> bool:
+    """Tell whether oneDNN can calculate in a type here."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    narrow = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return bool(dtype == torch.float32 or narrow)
 
 
 def _ahead(x: Tensor, hidden: Tensor | None) -> Tensor:
