@@ -9,12 +9,15 @@ import tiny
 from unmask.contracts import Kind, Task
 from unmask.data.windows import Reading
 from unmask.exchange import huggingface
+from unmask.model.generation import Writing
 from unmask.registry import discover
+from unmask.tasks.translate import Rewriting
 from unmask.text.columns import Columns
 from unmask.text.rows import Row
 
 KINDS: dict[str, Kind] = discover("unmask.tasks", "TASK")
-READING = Reading(length=24, stride=4, answer=6)
+READING = Reading(length=24, stride=4, answer=6, sentences=2)
+WRITING = Writing(max_new_tokens=12, num_beams=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,43 @@ SAMPLES: Mapping[str, Sample] = {
         keys={"choice", "index", "score"},
         item=("the fox", ["walked", "over the fence"]),
     ),
+    "translation": Sample(
+        rows=[
+            {"source": "the fox", "target": "a dog walked over the fence ."},
+            {"source": "the brown bear walked", "target": "the bear"},
+            {"source": LONG, "target": LONG},
+        ],
+        label="target",
+        text="source",
+        keys={"translation_text"},
+        item="the quick fox",
+        best=100.0,
+    ),
+    "summarization": Sample(
+        rows=[
+            {"document": "the fox . the dog .", "summary": "the fox"},
+            {"document": ["a dog walked .", "the bear ."], "summary": ["the dog .", "a bear"]},
+            {"document": LONG, "summary": LONG},
+        ],
+        label="summary",
+        text="document",
+        keys={"summary_text"},
+        item=["the quick fox .", "a dog ."],
+    ),
+    "extractive-summarization": Sample(
+        rows=[
+            {"document": ["the fox .", "the dog ."], "summary": "the fox"},
+            {
+                "document": ["a dog .", "the bear walked .", "no ."],
+                "summary": ["the dog .", "bear"],
+            },
+            {"document": [LONG, "the fox .", LONG, "over the river"], "summary": "over the river"},
+        ],
+        label="summary",
+        text="document",
+        keys={"summary_text", "sentences", "scores"},
+        item="The quick fox walked. A dog looked over the fence.",
+    ),
     "fill-mask": Sample(
         rows=[
             {"text": "the [MASK] fox", "label": "Quick"},
@@ -133,7 +173,8 @@ def records(name: str, labelled: bool = True) -> list[Any]:
 def task(name: str, reading: Reading = READING) -> Task:
     """Make a task as fine-tuning does."""
     if SAMPLES[name].learns:
-        return KINDS[name].learn(records(name), reading, None)
+        made = KINDS[name].learn(records(name), reading, None)
+        return replace(made, writing=WRITING) if isinstance(made, Rewriting) else made
     return KINDS[name].restore((), {}, reading)
 
 

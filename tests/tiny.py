@@ -1,11 +1,13 @@
 """Models of a few thousand parameters, made on the spot, with weights strong enough to matter."""
 
+from dataclasses import replace
 from string import ascii_lowercase, punctuation
 
 import torch
 
 from unmask.exchange.huggingface import Pretrained
 from unmask.families.bert import FAMILY
+from unmask.families.encoder_decoder import FAMILY as BERTS
 from unmask.model.spec import Spec
 from unmask.text.kinds.wordpiece import SPECIAL, WordPiece, describe
 from unmask.text.tokenizer import Tokenizer
@@ -43,12 +45,15 @@ def pretrained(
         positions=positions,
         segments=2,
     )
-    network = FAMILY.network(spec, head, len(labels)).eval()
+    family = FAMILY
+    if head == "seq2seq-lm":
+        family, spec = BERTS, replace(spec, causal=True, source=spec)
+    network = family.network(spec, head, len(labels)).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             scale = float(name.endswith("norm.weight"))  # around 1, or the signal fades away
             parameter.copy_(scale + torch.randn(parameter.shape, generator=generator) * 0.3)
     return Pretrained(
-        family=FAMILY, spec=spec, network=network, head=head, tokenizer=words, labels=labels
+        family=family, spec=spec, network=network, head=head, tokenizer=words, labels=labels
     )

@@ -240,6 +240,8 @@ class Labelled:
     """How many neighbouring rows compete with each other, where they do."""
     counts: Mapping[str, float] = field(default_factory=dict)
     """By what each loss is divided: its terms, or their weights."""
+    ends: tuple[int, ...] = ()
+    """Tokens that end a text, where one is written."""
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Labelled":
         """Copy everything to a device."""

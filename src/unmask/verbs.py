@@ -171,22 +171,30 @@ class FinetuneOptions:
     """Fine-tune a pre-trained encoder for a task."""
 
     task: str
-    """text-classification, regression, token-classification, question-answering or
-    multiple-choice."""
-    model: Any = field(metadata=FLAG)
-    """What to start from: a folder or a hub id; in Python also a Model."""
+    """text-classification, regression, token-classification, question-answering, multiple-choice,
+    translation, summarization or extractive-summarization."""
+    model: Any = field(default=None, metadata=FLAG)
+    """What to start from: a folder or a hub id; in Python also a Model. A BERT that is to write
+    becomes encoder and decoder."""
     train: str = field(kw_only=True)
-    """Labelled rows to learn from: TSV, CSV, JSONL, Parquet, SQuAD JSON or CoNLL columns."""
+    """Labelled rows to learn from: TSV, CSV, JSONL, Parquet, SQuAD JSON or CoNLL columns; of
+    translation also two texts, a.en,a.de, line by line."""
     eval: str = field(kw_only=True)
     """Labelled rows by which the best model is chosen."""
     out: Path | None = field(default=None, kw_only=True)
     """Folder of the run, temporary when absent. Started again with the same one, it goes on."""
+    recipe: str | None = field(default=None, kw_only=True)
+    """Instead of a model: transformer-tiny, -mini, -small, -medium, -base or -large, a new
+    Transformer of random weights for tasks that write."""
+    tokenizer: Path | None = field(default=None, kw_only=True)
+    """Folder of the tokenizer of a new model."""
     epochs: int | None = field(default=None, kw_only=True)
-    """Passes over the training data; 3 when absent."""
+    """Passes over the training data; 3 when absent, or as the recipe has it."""
     rate: float | None = field(default=None, kw_only=True)
-    """Peak learning rate; 2e-5 when absent. Small models and few rows want more, such as 1e-4."""
+    """Peak learning rate; 2e-5 when absent, or as the recipe has it. Small models and few rows want
+    more, such as 1e-4."""
     batch: int | None = field(default=None, kw_only=True)
-    """Sequences of a step; 32 when absent."""
+    """Sequences of a step; 32 when absent, or as the recipe has it."""
     length: int | None = field(default=None, kw_only=True)
     """Longest sequence in tokens; the task's own when absent."""
     long: Literal["truncate", "windows"] | None = field(default=None, kw_only=True)
@@ -215,7 +223,7 @@ class EvaluateOptions:
 
     task: str
     """text-classification, regression, token-classification, question-answering, multiple-choice,
-    feature-extraction or fill-mask."""
+    translation, summarization, extractive-summarization, feature-extraction or fill-mask."""
     model: Any = field(metadata=FLAG)
     """A folder or a hub id; in Python also a Model."""
     data: str = field(metadata=FLAG)
@@ -228,6 +236,8 @@ class EvaluateOptions:
     """Column of the label; found by its usual names when absent."""
     long: Literal["truncate", "windows"] | None = field(default=None, kw_only=True)
     """Cut longer texts, or average over windows; as the model was fine-tuned when absent."""
+    set: list[str] = field(default_factory=list, kw_only=True)
+    """Settings of texts that are written, as KEY=VALUE: num_beams=1, max_new_tokens=60."""
     language: str | None = field(default=None, kw_only=True)
     """Of the texts, as en, for a model that tells several apart."""
     precision: Literal["auto", "float32", "bfloat16"] = field(default="auto", kw_only=True)
@@ -315,13 +325,16 @@ class PredictOptions:
     language: str | None = field(default=None, kw_only=True)
     """Of the texts, as en, for a model that tells several apart."""
     task: str | None = field(default=None, kw_only=True)
-    """feature-extraction for vectors of any model; what the model was made for when absent."""
+    """feature-extraction for vectors of any model, translation or summarization for one that writes
+    of a source; what the model was made for when absent."""
     text: str | None = field(default=None, kw_only=True)
     """Column of the text, or two with a comma between; found by its usual names when absent."""
     top_k: int | None = field(default=None, kw_only=True)
     """How many results a row has: the best one when absent, of masks five."""
     long: Literal["truncate", "windows"] | None = field(default=None, kw_only=True)
     """Cut longer texts, or average over windows; as the model was fine-tuned when absent."""
+    set: list[str] = field(default_factory=list, kw_only=True)
+    """Settings of texts that are written, as KEY=VALUE: num_beams=1, max_new_tokens=60."""
     pooling: Literal["mean", "cls", "max"] | None = field(default=None, kw_only=True)
     """How feature-extraction makes one vector of a text's; mean when absent."""
     normalize: bool = field(default=False, kw_only=True)

@@ -147,7 +147,8 @@ def test_right_answers_have_the_best_figure(name: str) -> None:
     made = task(name)
     metric = made.metric()
     for record in records(name):
-        answer = record.label[0] if name == "question-answering" else record.label
+        several = name == "question-answering" or "summarization" in name
+        answer = record.label[0] if several else record.label
         right = Prediction(results=[], answer=answer, confidence=1.0)
         assert metric.right(record, right)
         metric.add(record, right)

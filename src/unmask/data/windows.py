@@ -35,6 +35,8 @@ class Reading:
     """Best starts and ends that answers are made of, and answers that are kept."""
     null_threshold: float = 0.0
     """A question has no answer where the score of none is higher than the best one by more."""
+    sentences: int = 3
+    """The most sentences of a summary that is made of a text's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,11 +49,18 @@ class Window:
     """What training wants of it, as the task has it; None where that is not known."""
     cut: bool = False
     """Whether a part of the record was left out."""
+    shortened: bool = False
+    """Whether a part of what training wants was left out."""
 
     @property
     def ids(self) -> np.ndarray:
         """(n,) int32, special tokens included."""
         return self.laid.ids
+
+    @property
+    def size(self) -> int:
+        """Tokens that training runs through: n, and more where a text is written."""
+        return len(self.ids)
 
 
 def lay(windows: Sequence[Window]) -> Tokens:

@@ -30,6 +30,7 @@ from unmask.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+GENERATION = "generation_config.json"
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 """Files of which a folder with a tokenizer has at least one."""
 _OF_A_TASK = (
@@ -38,9 +39,12 @@ _OF_A_TASK = (
     "num_labels",
     "problem_type",
     "version_2_with_negative",
+    "task_specific_params",
+    "decoder_start_token_id",
+    "eos_token_id",
     "unmask",
 )
-"""Settings that belong to a head."""
+"""Settings that belong to a head, and to how it was trained."""
 CLASSIFIER = "head.classifier"
 """Where tensors that are made for certain labels have their names."""
 
@@ -206,8 +210,23 @@ def write(pretrained: Pretrained, folder: str | Path) -> None:
     with _whole(folder / "README.md") as part:
         about = card(family, pretrained.spec, pretrained.head, pretrained.network)
         part.write_text(about, encoding="utf-8")
+    if settings := _generation(config):
+        with _whole(folder / GENERATION) as part:
+            part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     with _whole(folder / "config.json") as part:
         part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _generation(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings of a task that writes, with the tokens that begin and end its texts.
+
+    `transformers` reads them out of a file of their own, and no more out of config.json.
+    """
+    settings: Mapping[str, Any] = next(
+        iter((config.get("task_specific_params") or {}).values()), {}
+    )
+    tokens = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
+    return {**settings, **{name: config.get(name) for name in tokens}} if settings else {}
 
 
 @contextmanager

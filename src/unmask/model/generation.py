@@ -1,7 +1,7 @@
 """How text is written: the settings of generation, under the names that `transformers` has."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from unmask.errors import UserError
@@ -102,3 +102,32 @@ class Generation:
                 f"num_return_sequences {self.num_return_sequences} is more than the"
                 f" {self.num_beams} that num_beams gives; raise that, or sample with do_sample"
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Writing:
+    """How the texts of a task are written; saved with its model.
+
+    Of the settings of `Generation` those that make sense where every text has one right answer.
+    """
+
+    max_new_tokens: int = 128
+    """The most tokens of a text, the one that ends it included."""
+    min_new_tokens: int | None = None
+    """The fewest tokens of a text."""
+    num_beams: int = 4
+    """Texts that are kept at each step, the likeliest ones; 1: the likeliest token follows."""
+    length_penalty: float | None = None
+    """A beam's score is divided by its length to this power, 1 when absent."""
+    repetition_penalty: float | None = None
+    """Scores of tokens that were there before are divided by it, negative ones multiplied."""
+    no_repeat_ngram_size: int | None = None
+    """No run of so many tokens comes twice."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        self.settings()
+
+    def settings(self) -> Generation:
+        """Give the settings of generation, by which all beams are given."""
+        return Generation(**asdict(self), num_return_sequences=self.num_beams)

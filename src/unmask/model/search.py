@@ -20,6 +20,9 @@ from unmask.model.heads import Decoder
 from unmask.model.transformer import Transformer
 from unmask.tokens import Layout, Tokens
 
+ROWS = 64
+"""Texts that are best written at once, all beams and samples counted."""
+
 
 class Written(NamedTuple):
     """What was written for a prompt."""

@@ -17,6 +17,7 @@ from unmask.predict.output import whole
 from unmask.predict.predictor import predictions
 from unmask.predict.purpose import laid_out, purpose
 from unmask.predict.records import columns_of, records
+from unmask.scores.signature import signature
 from unmask.verbs import EvaluateOptions, verb
 
 
@@ -34,6 +35,8 @@ class Evaluated(Mapping[str, float]):
     """From the first row read to the last one scored."""
     predictions: Path | None
     """The file of what was predicted."""
+    signature: str | None = None
+    """How the figures were found, where that is a matter of choice."""
 
     def __getitem__(self, name: str) -> float:
         return self.metrics[name]
@@ -47,13 +50,17 @@ class Evaluated(Mapping[str, float]):
     def to_json(self) -> dict[str, Any]:
         """Give what `--json` prints."""
         told = {"rows": self.rows, "cut": self.cut, "seconds": self.seconds}
-        return {"task": self.task, **self.metrics, **told, "predictions": self.predictions}
+        signed = {} if self.signature is None else {"signature": self.signature}
+        figures = {**self.metrics, **signed}
+        return {"task": self.task, **figures, **told, "predictions": self.predictions}
 
     def __rich__(self) -> Table:
         """Show the figures."""
         grid = Table.grid(padding=(0, 2))
         for name, value in self.metrics.items():
             grid.add_row(name, f"{value:.4f}")
+        if self.signature is not None:
+            grid.add_row("signature", self.signature)
         return grid
 
 
@@ -71,7 +78,7 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
         model.network.to(hardware.device())
     elif options.language is not None:
         model = Model(model.pretrained.speaking(options.language))
-    kind, task = purpose(model.pretrained, name, options.task)
+    kind, task = purpose(model.pretrained, name, options.task, options.set)
     task = laid_out(task, options.long)
     count = _Count(task.metric())
     device = next(model.network.parameters()).device
@@ -98,6 +105,7 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
         cut=count.cut,
         seconds=time.perf_counter() - begin,
         predictions=options.predictions,
+        signature=signature(count.metric),
     )
     console.words().print(told(count.rows, count.cut, task.reading.length, options.predictions))
     return result

@@ -4,9 +4,7 @@ W width.
 """
 
 import difflib
-import re
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -22,7 +20,7 @@ from unmask.data.windows import Reading
 from unmask.errors import UserError
 from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
-from unmask.exchange.warm_start import encoder_decoder
+from unmask.exchange.warm_start import alike, encoder_decoder
 from unmask.model.generation import Generation
 from unmask.predict.predictor import predictions
 from unmask.predict.purpose import purpose
@@ -264,11 +262,10 @@ def _settings(given: Mapping[str, Any]) -> Generation:
 
 def _announce(drawn: Mapping[str, Tensor]) -> None:
     """Say which tensors are new, alike ones of several layers once."""
-    alike = Counter(re.sub(r"\.\d+\.", ".*.", name) for name in drawn)
     size = sum(tensor.numel() for tensor in drawn.values())
-    listed = ", ".join(f"{count} x {name}" for name, count in alike.items())
     console.words().print(
-        f"new, drawn at random, to be trained: {len(drawn)} tensors, {size:,} parameters: {listed}"
+        f"new, drawn at random, to be trained: {len(drawn)} tensors, {size:,} parameters:"
+        f" {alike(drawn)}"
     )
 
 

@@ -71,7 +71,7 @@ def predict(options: PredictOptions) -> Predicted:
     _check(options)
     model = Model.from_pretrained(options.model, options.language)
     model.network.to(hardware.device())
-    kind, task = purpose(model.pretrained, options.model, options.task)
+    kind, task = purpose(model.pretrained, options.model, options.task, options.set)
     run = _Run(kind, _adapted(kind, task, options), options)
     kept: list[Result] = []
     printing = options.output is None

@@ -1,7 +1,7 @@
 """What a model was made for: the task that its folder names, or that its head tells."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, Literal, cast
 
 from unmask import config
@@ -9,8 +9,11 @@ from unmask.contracts import Kind, Task
 from unmask.data.windows import Reading
 from unmask.errors import UserError
 from unmask.exchange.huggingface import Pretrained
+from unmask.model.generation import Writing
 from unmask.predict.records import kind_of
 from unmask.registry import discover
+from unmask.tasks.translate import KEPT as OF_TASKS
+from unmask.tasks.translate import Rewriting
 
 OF_HEADS: Mapping[str, str] = {
     "pretraining": "fill-mask",
@@ -26,12 +29,15 @@ KEPT = "unmask"
 """Key of config.json under which fine-tuning keeps the task and its reading."""
 
 
-def purpose(pretrained: Pretrained, name: str, wanted: str | None = None) -> tuple[Kind, Task]:
+def purpose(
+    pretrained: Pretrained, name: str, wanted: str | None = None, sets: Sequence[str] = ()
+) -> tuple[Kind, Task]:
     """Make the task that a model was made for, or another wanted one that it can do.
 
     Fine-tuning writes the task into config.json; of other checkpoints the head tells it. name: of
-    the model, for errors. Raises UserError for a config.json that makes no sense, and for a task
-    that needs another head.
+    the model, for errors. sets: of how texts are written, as KEY=VALUE. Raises UserError for a
+    config.json that makes no sense, for a task that needs another head, and for settings that do
+    not fit.
     """
     kind, kept = _own(pretrained)
     if wanted is not None and wanted != kind.name:
@@ -39,7 +45,35 @@ def purpose(pretrained: Pretrained, name: str, wanted: str | None = None) -> tup
     reading = {"length": kind.length, **kept}
     laid = config.load(Reading, [(f"{name}: the reading in config.json", reading)])
     laid = replace(laid, length=min(laid.length, pretrained.spec.longest))
-    return kind, kind.restore(pretrained.labels, pretrained.config, laid)
+    task = kind.restore(pretrained.labels, pretrained.config, laid)
+    if isinstance(task, Rewriting):
+        return kind, written(task, pretrained.spec.positions, sets)
+    if sets:
+        raise UserError(f"--set {sets[0]}: {kind.name} writes no text; leave it out")
+    return kind, task
+
+
+def written(task: Rewriting, places: int | None, sets: Sequence[str]) -> Rewriting:
+    """Lay settings of how texts are written over those of a task.
+
+    places: of the decoder, one of which it begins with; None: any number. Raises UserError where
+    more tokens are asked for than these.
+    """
+    told = {name: value for name, value in asdict(task.writing).items() if value is not None}
+    if places is not None:
+        told["max_new_tokens"] = min(told["max_new_tokens"], places - 1)
+    writing = config.load(Writing, [("the model", told)], sets)
+    check_places(writing, places)
+    return replace(task, writing=writing)
+
+
+def check_places(writing: Writing, places: int | None) -> None:
+    """Raise UserError where a decoder of so many places cannot write texts of a length."""
+    if places is not None and writing.max_new_tokens >= places:
+        raise UserError(
+            f"max_new_tokens is {writing.max_new_tokens}; the decoder has places for"
+            f" {places - 1:,}, and one to begin with"
+        )
 
 
 def laid_out(task: Task, long: Literal["truncate", "windows"] | None) -> Task:
@@ -54,9 +88,10 @@ def _own(pretrained: Pretrained) -> tuple[Kind, Mapping[str, Any]]:
     """Find the kind of task that a model was made for, and its reading as far as that is kept."""
     kept = pretrained.config.get(KEPT) or {}
     kinds: dict[str, Kind] = discover("unmask.tasks", "TASK")
-    named = kinds.get(kept.get("task", ""))
-    if named is not None and named.head == pretrained.head:  # not one that others put a head on
-        return named, kept.get("reading", {})
+    tasks = [kept.get("task", ""), *(pretrained.config.get(OF_TASKS) or {})]
+    for named in filter(None, map(kinds.get, tasks)):
+        if named.head == pretrained.head:  # not one that others put a head on
+            return named, kept.get("reading", {})
     told = OF_HEADS.get(pretrained.head, pretrained.head)
     number = pretrained.config.get("problem_type") == "regression" or len(pretrained.labels) == 1
     if told == "text-classification" and number:
@@ -69,6 +104,8 @@ def _other(pretrained: Pretrained, name: str, own: Kind, wanted: Kind) -> Kind:
     can = {
         "feature-extraction": True,
         "fill-mask": pretrained.network.head.masked is not None,
+        "translation": pretrained.head == "seq2seq-lm",
+        "summarization": pretrained.head == "seq2seq-lm",
     }
     if not can.get(wanted.name, False):
         raise UserError(

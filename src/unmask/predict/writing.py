@@ -10,14 +10,12 @@ import torch
 from unmask.errors import UserError
 from unmask.exchange.huggingface import Pretrained
 from unmask.model.generation import Generation
-from unmask.model.search import Written, generate
+from unmask.model.search import ROWS, Written, generate
 from unmask.text.tokenizer import Tokenizer
 from unmask.tokens import Layout, Tokens
 
 MOST = 128
 """New tokens where nothing is said of their number, and there are places for so many."""
-ROWS = 64
-"""Texts that are written at once, all beams and samples counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Texts and their translations: files whose lines stand side by side."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
@@ -9,6 +10,19 @@ from pathlib import Path
 from unmask.errors import UserError
 from unmask.text.opening import opened
 from unmask.text.reading import form
+
+LANGUAGE = re.compile(r"\.[a-z]{2}")
+"""Ending of a file of plain text that is named by its language."""
+
+
+def sides(path: str) -> tuple[str, ...]:
+    """Name the files of `a,b`; a file whose own name has a comma is one."""
+    return (path,) if Path(path).exists() else tuple(path.split(","))
+
+
+def plain(path: str) -> bool:
+    """Tell whether a file is of lines, as its name says: `.txt`, or a language such as `.en`."""
+    return form(path) == ".txt" or LANGUAGE.fullmatch(form(path)) is not None
 
 
 def lines(paths: Sequence[str], errors: str = "strict") -> Iterator[tuple[str, ...]]:

@@ -28,7 +28,7 @@ class Examples:
         """Take units; a step has `batch` of them, in forward passes of `micro_tokens` at most."""
         self.task, self.units = task, units
         self.batch, self.micro_tokens, self.seed = batch, micro_tokens, seed
-        self.sizes = np.array([sum(len(window.ids) for window in unit) for unit in units])
+        self.sizes = np.array([sum(window.size for window in unit) for unit in units])
         self.epoch = math.ceil(len(units) / batch)
         """Steps of an epoch."""
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import statistics
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,17 +19,25 @@ from unmask.contracts import Kind
 from unmask.errors import UserError
 from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
+from unmask.exchange.warm_start import HEAD
+from unmask.model.generation import Writing
 from unmask.predict.model import Model
 from unmask.predict.predictor import chunks
+from unmask.predict.purpose import check_places
 from unmask.predict.records import columns_of, kind_of, records
+from unmask.tasks.translate import Rewriting
 from unmask.text.opening import opened
+from unmask.text.parallel import sides
+from unmask.text.tokenizer import Tokenizer
+from unmask.train import recipe as recipes
 from unmask.train import settings
 from unmask.train.examples import Examples, Unit
-from unmask.train.finetuning import Finetuning, Outcome, Work
+from unmask.train.finetuning import Finetuning, Outcome, Work, becomes_writer
 from unmask.train.parallel import World, world
 from unmask.train.settings import refuse_changes
+from unmask.train.structure import transformer
 from unmask.train.task_report import write_summary
-from unmask.train.tuning import FREE, Tuning, TuningSettings, load_tuning
+from unmask.train.tuning import FREE, WRITING, Tuning, TuningSettings, load_tuning
 from unmask.verbs import FinetuneOptions, verb
 
 
@@ -46,6 +55,11 @@ class FinetuneResult:
     folder: Path
     """Of the run."""
 
+    @property
+    def signature(self) -> str | None:
+        """How the figures were found, where that is a matter of choice."""
+        return self.outcomes[0].signature
+
     @cached_property
     def model(self) -> Model:
         """The best model, of the best seed."""
@@ -58,6 +72,7 @@ class FinetuneResult:
             "task": self.task,
             **self.metrics,
             **spread,
+            **({} if self.signature is None else {"signature": self.signature}),
             "seeds": [outcome.seed for outcome in self.outcomes],
             "steps": sum(outcome.steps for outcome in self.outcomes),
             "tokens": sum(outcome.tokens for outcome in self.outcomes),
@@ -72,6 +87,8 @@ class FinetuneResult:
         for name, value in self.metrics.items():
             spread = "" if self.deviations is None else f" ± {self.deviations[name]:.4f}"
             grid.add_row(name, f"{value:.4f}{spread}")
+        if self.signature is not None:
+            grid.add_row("signature", self.signature)
         grid.add_row("model", str(self.folder / "model"))
         grid.add_row("report", str(self.folder / "report.html"))
         return grid
@@ -91,11 +108,7 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
     with world(device) as ranks:
         folder = ranks.share(options.out or Path(tempfile.mkdtemp(prefix="unmask-")))
         kind = kind_of(options.task)
-        model = options.model if isinstance(options.model, Model) else None
-        start = model.pretrained if model else huggingface.read(options.model)
-        if options.language is not None:
-            start = start.speaking(options.language)
-        name = "a Model" if model else str(options.model)
+        start, name = _start(options, kind)
         if start.untold and ranks.leads:
             console.words().print(f"warning: {name} tells languages apart; say which: --language")
         tuning = _tuning(options, kind, start)
@@ -103,7 +116,7 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
         wanted = TuningSettings(
             task=kind.name,
             model=name,
-            model_fingerprint=start.fingerprint,
+            model_fingerprint=_fingerprint(start, new=options.recipe is not None),
             train=options.train,
             train_fingerprint=_of_file(options.train),
             eval=options.eval,
@@ -128,6 +141,39 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
             shutil.copytree(best.model, folder / "model", dirs_exist_ok=True)
             write_summary(folder, result.to_json(), outcomes)
         return result
+
+
+def _start(options: FinetuneOptions, kind: Kind) -> tuple[Pretrained, str]:
+    """Read the model to start from, or make a new one; and name it.
+
+    Raises UserError where that cannot be told, and for a model that the task cannot be learned by.
+    """
+    if (options.model is None) == (options.recipe is None):
+        raise UserError("give either --model, or --recipe and --tokenizer of a new one")
+    if (options.recipe is None) != (options.tokenizer is None):
+        raise UserError("--recipe and --tokenizer make a new model together; give both or none")
+    if options.recipe is not None and options.tokenizer is not None:
+        sizes, _ = recipes.transformer(options.recipe)
+        name, start = options.recipe, transformer(sizes, Tokenizer.load(options.tokenizer))
+        start.network.initialise(torch.Generator().manual_seed(0))
+    elif isinstance(options.model, Model):
+        name, start = "a Model", options.model.pretrained
+    else:
+        name, start = str(options.model), huggingface.read(options.model)
+    if options.language is not None:
+        start = start.speaking(options.language)
+    if not (kind.head in start.family.heads or becomes_writer(kind, start)):
+        needed = "writes of what it reads: an encoder-decoder, or a BERT to make one of"
+        wanted = f"that {needed}" if kind.head == HEAD else f"with a head {kind.head}"
+        raise UserError(f"{name} is a {start.family.name}; {kind.name} needs a model {wanted}")
+    return start, name
+
+
+def _fingerprint(start: Pretrained, new: bool) -> str:
+    """SHA-256 of a model's weights; of a new one also of its tokenizer."""
+    if not new or start.tokenizer is None:
+        return start.fingerprint
+    return hashlib.sha256((start.fingerprint + start.tokenizer.fingerprint).encode()).hexdigest()
 
 
 def _one(
@@ -167,8 +213,19 @@ def _tuning(options: FinetuneOptions, kind: Kind, start: Pretrained) -> Tuning:
         for name, value in (("length", options.length), ("long", options.long))
         if value is not None
     }
-    longest = start.spec.longest
-    tuning = load_tuning(min(kind.length, longest), given, options.config, options.set)
+    longest, places = start.spec.longest, start.spec.positions
+    usual: list[Mapping[str, Any]] = []
+    if kind.head == HEAD:
+        most = Writing().max_new_tokens if places is None else places - 1
+        usual += [WRITING, {"generation": {"max_new_tokens": min(Writing().max_new_tokens, most)}}]
+    if options.recipe is not None:
+        usual.append(recipes.transformer(options.recipe)[1])
+    length = min(kind.length, longest)
+    tuning = load_tuning(length, given, options.config, options.set, usual)
+    if kind.head == HEAD:
+        check_places(tuning.generation, places)
+    elif tuning.smoothing or tuning.generation != Writing():
+        raise UserError(f"smoothing and generation change nothing: {kind.name} writes no text")
     if tuning.reading.length > longest:
         raise UserError(
             f"reading.length is {tuning.reading.length}, but the model reads {longest} tokens"
@@ -178,9 +235,10 @@ def _tuning(options: FinetuneOptions, kind: Kind, start: Pretrained) -> Tuning:
 
 def _work(
     options: FinetuneOptions, kind: Kind, start: Pretrained, tuning: Tuning
-) -> tuple[Work, int]:
-    """Read the data: what to learn, and how many training texts the model reads only in part.
+) -> tuple[Work, tuple[int, int]]:
+    """Read the data: what to learn, and how much of the training data is too long.
 
+    That is how many texts the model reads only in part, and how many it learns to write in part.
     Raises UserError for the first row that is wrong, in either file.
     """
     if start.tokenizer is None:
@@ -190,12 +248,15 @@ def _work(
     # Fine-tuning holds its training data, as ids, in memory; evaluation data streams.
     weights = "balanced" if tuning.balanced else tuning.class_weights
     task = kind.learn(records(kind, options.train, columns), tuning.reading, weights)
+    if isinstance(task, Rewriting):
+        task = replace(task, smoothing=tuning.smoothing, writing=tuning.generation)
     units: list[Unit] = []
-    cut = 0
+    cut = shortened = 0
     for chunk in chunks(records(kind, options.train, columns), task):
         for windows in task.windows(chunk, tokenizer):
             units += task.units(windows)
             cut += any(window.cut for window in windows)
+            shortened += any(window.shortened for window in windows)
     count = 0
     for chunk in chunks(records(kind, options.eval, columns), task):
         count += len(task.windows(chunk, tokenizer))  # raises for labels that are not known
@@ -215,7 +276,9 @@ def _work(
         examples=examples,
         records=lambda: records(kind, options.eval, columns),
         count=count,
-    ), cut
+        judged=min(count, tuning.keeping.rows or count),
+        fresh=options.recipe is not None,
+    ), (cut, shortened)
 
 
 def _together(task: str, outcomes: list[Outcome], folder: Path) -> FinetuneResult:
@@ -232,17 +295,21 @@ def _together(task: str, outcomes: list[Outcome], folder: Path) -> FinetuneResul
     )
 
 
-def _tell_cut(cut: int, tuning: Tuning, ranks: World) -> None:
-    if cut and ranks.leads:
-        console.words().print(
-            f"{cut:,} training texts are longer than {tuning.reading.length:,} tokens, and were cut"
-        )
+def _tell_cut(counts: tuple[int, int], tuning: Tuning, ranks: World) -> None:
+    """Say how many texts lost their ends, of those to be read and of those to be written."""
+    lengths = tuning.reading.length, tuning.generation.max_new_tokens
+    for what, count, length in zip(("texts", "texts to be written"), counts, lengths, strict=True):
+        if count and ranks.leads:
+            console.words().print(
+                f"{count:,} training {what} are longer than {length:,} tokens, and were cut"
+            )
 
 
 def _of_file(path: str) -> str:
-    """SHA-256 of a file's content, decompressed."""
+    """SHA-256 of a file's content, decompressed; of two, line by line, one behind the other."""
     digest = hashlib.sha256()
-    with opened(path) as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
+    for side in sides(path):
+        with opened(side) as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()

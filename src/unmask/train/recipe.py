@@ -178,6 +178,19 @@ def compose(
     return recipe
 
 
+def transformer(name: str) -> tuple[Shape, dict[str, Any]]:
+    """Read the recipe of an encoder-decoder: its sizes, and settings of its training.
+
+    Raises UserError for one that does not exist.
+    """
+    family, _, size = name.partition("-")
+    if family != "transformer" or size not in SIZES:
+        known = ", ".join(f"transformer-{size}" for size in SIZES)
+        raise UserError(f"--recipe {name}: there is none to fine-tune; there are {known}")
+    sizes = config.load(Shape, [(f"recipe {name}", packaged(size)["model"])])
+    return sizes, packaged(family)
+
+
 def packaged(name: str) -> dict[str, Any]:
     """Read a file of the package's recipes."""
     text = resources.files("unmask.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")

@@ -33,7 +33,7 @@ class Cost:
     memory: int
     """Peak bytes of this process, or of its accelerator."""
 
-    def seconds(self, steps: int, evaluations: int) -> float:
+    def seconds(self, steps: int, evaluations: float) -> float:
         """Estimate the time of a whole run."""
         return steps * self.step_seconds + evaluations * self.evaluation_seconds
 

@@ -8,7 +8,7 @@ from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
 from unmask.model.spec import Spec
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.recipe import Recipe
+from unmask.train.recipe import Recipe, Shape
 
 
 def family_of(recipe: Recipe) -> Family:
@@ -70,6 +70,25 @@ def fresh(
         tokenizer=tokenizer,
         config=dict.fromkeys(family.dropout, dropout),
     )
+
+
+def transformer(shape: Shape, tokenizer: Tokenizer) -> Pretrained:
+    """Build an encoder-decoder of these sizes on both sides, one table for both languages.
+
+    Its weights are not those of any training yet. Raises UserError for a tokenizer whose special
+    tokens do not suit it.
+    """
+    family = huggingface.families()["transformer"]
+    sizes = {"attention_heads": shape.heads, "ffn_dim": shape.inner, "layers": shape.layers}
+    spec = family.spec(
+        {
+            "d_model": shape.width,
+            "vocab_size": tokenizer.vocab_size,
+            "max_position_embeddings": shape.positions,
+            **{f"{part}_{name}": n for part in ("encoder", "decoder") for name, n in sizes.items()},
+        }
+    )
+    return fresh(family, spec, "seq2seq-lm", tokenizer.with_template(family.template), 0.1)
 
 
 def check_tokenizer(pretrained: Pretrained, tokenizer: Tokenizer, source: str) -> None:

@@ -45,7 +45,7 @@ def write_report(
         f"<p>{html.escape(f'From {settings.model}, on {settings.train}.')}</p>",
         page.figures({**outcome["metrics"], **outcome, "metrics": None, "report": None}),
         "<h2>Loss</h2>",
-        _loss(table, [row["step"] for row in evaluations[per_epoch - 1 :: per_epoch]]),
+        _loss(table, _epochs(evaluations, per_epoch)),
         f"<h2>On {html.escape(settings.eval)}</h2>",
         _figures(evaluations, main, outcome["best_step"]),
         _evaluations(evaluations, main, outcome["best_step"], per_epoch),
@@ -92,6 +92,12 @@ def write_summary(folder: Path, figures: Mapping[str, Any], outcomes: Sequence[A
     return page.write(folder, f"Fine-tuning for {figures['task']}, several seeds", parts, STYLE)
 
 
+def _epochs(evaluations: Sequence[Mapping[str, Any]], per_epoch: float) -> list[int]:
+    """Find the steps with which epochs end, of those with evaluations."""
+    steps = [row["step"] for row in evaluations]
+    return [step for n, step in enumerate(steps, 1) if math.isclose(n / per_epoch % 1, 0)]
+
+
 def _loss(table: Sequence[Mapping[str, Any]], epochs: Sequence[int]) -> str:
     """Draw the loss; epochs: their last steps."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
@@ -124,7 +130,7 @@ def _figures(evaluations: Sequence[Mapping[str, Any]], main: str, best: int) -> 
 
 
 def _evaluations(
-    evaluations: Sequence[Mapping[str, Any]], main: str, best: int, per_epoch: int
+    evaluations: Sequence[Mapping[str, Any]], main: str, best: int, per_epoch: float
 ) -> str:
     """List the figures of each evaluation, the best one marked."""
     names = _names(evaluations, main)
