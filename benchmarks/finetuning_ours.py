@@ -101,6 +101,7 @@ def steps(work: Work, count: int) -> Steps:
         ),
         records=lambda: iter(learned),
         count=len(learned),
+        judged=len(learned),
     )
     session = Finetuning(Path(), wanted, learning, pretrained, torch.device("cpu"), World())
     trainer, epoch = session.trainer(), session.examples.epoch
