@@ -9,6 +9,7 @@ from encoding_data import LENGTH, job, start, work_of
 from turns import Job
 from unmask import Model
 from unmask.data.windows import Reading
+from unmask.model.packed import packed
 from unmask.predict.predictor import predictions
 from unmask.tasks.embed import Embedding
 from unmask.tasks.regress import Measured
@@ -17,12 +18,13 @@ from unmask.tasks.regress import Measured
 def unmask(work: str, precision: str) -> Job:
     """What `Model.embed` does, in either precision."""
     model = Model.from_pretrained(start())
+    products = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    network = packed(model.network, products)
     reading = Reading(length=LENGTH)
-    narrow = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
     def run(task: Embedding, texts: Sequence[str]) -> list[np.ndarray]:
         records = [Measured(place=f"text {n}", texts=(text,)) for n, text in enumerate(texts, 1)]
-        found = predictions(task, model.network, model.tokenizer, records, narrow)
+        found = predictions(task, network, model.tokenizer, records, products)
         return [prediction.answer for _, prediction in found]
 
     def encode(texts: Sequence[str]) -> np.ndarray:

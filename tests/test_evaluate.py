@@ -182,7 +182,7 @@ def test_a_task_that_is_not_the_models_is_refused_by_name(
     line = ["evaluate", "regression", "--model", folder, "--data", str(file)]
     assert cli.main(line) == 2
     assert "was made for text-classification, not for regression" in capsys.readouterr().err
-    with pytest.raises(UserError, match=r"there is no task 'classify'; there are feature-extr"):
+    with pytest.raises(UserError, match=r"there is no task 'classify'; there are extractive-summ"):
         unmask.evaluate("classify", folder, str(file))
     with pytest.raises(UserError, match="not for fill-mask"):
         unmask.evaluate("fill-mask", folder, str(file))

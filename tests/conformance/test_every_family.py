@@ -24,6 +24,7 @@ from parity import (
 )
 from unmask.contracts import Family
 from unmask.exchange.huggingface import read, write
+from unmask.model.packed import packed
 from unmask.registry import discover
 from unmask.tokens import Layout
 
@@ -154,12 +155,12 @@ def test_packed_equals_alone(family: Family) -> None:
     for spec in STRUCTURES[family.name].values():
         made = own(family, next(iter(family.heads)), spec)
         tokens = batch(spec)
-        packed = ours(made, tokens)["hidden"].split(LENGTHS)
-        for n, together in enumerate(packed):
+        every = ours(made, tokens)["hidden"].split(LENGTHS)
+        for n, together in enumerate(every):
             single = ours(made, alone(tokens, n))["hidden"]
             assert torch.allclose(single, together, atol=TOLERANCE)
         moved = ours(made, replace(tokens, layout=Layout.of(LENGTHS[::-1])))
-        assert not torch.allclose(moved["hidden"], torch.cat(packed), atol=1e-2)
+        assert not torch.allclose(moved["hidden"], torch.cat(every), atol=1e-2)
 
 
 @EVERY
@@ -198,7 +199,9 @@ def test_half_precision_comes_near(family: Family) -> None:
         exact = made.network(tokens)
         with torch.autocast("cpu", torch.bfloat16):
             near = made.network(tokens)
+            for_reading = packed(made.network, torch.bfloat16)(tokens)
         assert not torch.equal(near, exact), name
+        assert (for_reading - near).float().square().mean() < exact.square().mean() * 1e-3, name
         near.float().square().sum().backward()
         error = (near - exact).float().square().mean().sqrt() / exact.square().mean().sqrt()
         assert error < 0.1, name

@@ -37,12 +37,12 @@ class FeedForward(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.up = nn.Linear(spec.width, spec.inner)
-        self.activation = ACTIVATIONS[spec.activation]
+        self.activation = spec.activation
         self.down = nn.Linear(spec.inner, spec.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, W) -> (T, W)."""
-        out: Tensor = self.down(self.activation(self.up(x)))
+        out: Tensor = self.down(ACTIVATIONS[self.activation](self.up(x)))
         return out
 
 

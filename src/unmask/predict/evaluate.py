@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
 
 from unmask import console, hardware
 from unmask.contracts import Metric, Prediction, Task
+from unmask.model.packed import packed
 from unmask.predict.bar import bar, told
 from unmask.predict.model import Model
 from unmask.predict.output import whole
@@ -87,7 +87,7 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
     with bar("evaluating") as tell:
         found = predictions(
             task,
-            model.network,
+            packed(model.network, dtype),
             model.tokenizer,
             records(
                 kind,
@@ -95,7 +95,7 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
                 columns_of(options.text, options.label),
                 read=lambda row: tell(row.done, count.rows),
             ),
-            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
+            dtype,
         )
         _consume(task, count.taken(found), options.predictions)
     result = Evaluated(

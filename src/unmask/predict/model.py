@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args, overload
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unmask import console
+from unmask import console, hardware
 from unmask.contracts import Prediction, Task
 from unmask.data.windows import Reading
 from unmask.errors import UserError
@@ -22,6 +22,7 @@ from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
 from unmask.exchange.warm_start import alike, encoder_decoder
 from unmask.model.generation import Generation
+from unmask.model.packed import packed
 from unmask.predict.predictor import predictions
 from unmask.predict.purpose import purpose
 from unmask.predict.writing import writer
@@ -30,6 +31,9 @@ from unmask.tasks.embed import Embedding, Pooling
 from unmask.tasks.fill import Blanks, MaskFilling
 from unmask.tasks.regress import Measured
 from unmask.text.tokenizer import Tokenizer
+
+Precision = Literal["auto", "float32", "bfloat16"]
+"""Type of a model's products."""
 
 Filling = dict[str, Any]
 """One answer for a mask: `score`, `token`, `token_str`, and `sequence`, the text that it makes."""
@@ -51,11 +55,13 @@ SHOWN = 60
 class Model:
     """A trained network with its tokenizer and what it was made for, in evaluation mode.
 
-    The same text gives the same result, within the rounding of float32, whatever it is given with.
+    In float32 the same text gives the same result, within rounding, whatever it is given with.
     Texts longer than the model are cut, which a warning reports.
     """
 
-    def __init__(self, pretrained: Pretrained, name: str = "model") -> None:
+    def __init__(
+        self, pretrained: Pretrained, name: str = "model", precision: Precision = "float32"
+    ) -> None:
         if pretrained.tokenizer is None:
             raise UserError(
                 f"{name}: it has no tokenizer; copy its tokenizer.json, or its vocabulary, there"
@@ -69,18 +75,27 @@ class Model:
                 f" {pretrained.spec.pieces:,}; they do not belong together"
             )
         self.kind, self.purpose = purpose(pretrained, name)
+        if precision not in get_args(Precision):
+            known = ", ".join(get_args(Precision))
+            raise UserError(f"precision {precision!r} does not exist; there are {known}")
+        self._products = hardware.products(precision, next(self.network.parameters()).device)
+        self._reader = packed(self.network, self._products)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, language: str | None = None) -> "Model":
-        """Read a model from a folder, or by its id from the hub, in float32 on the CPU.
+    def from_pretrained(
+        cls, source: str | Path, language: str | None = None, precision: Precision = "float32"
+    ) -> "Model":
+        """Read a model from a folder, or by its id from the hub, onto the CPU.
 
-        language: of the texts, as `en`, for a model that tells several apart. Raises UserError for
-        a model that is not there, not supported or damaged, and for a language it does not know.
+        language: of the texts, as `en`, for a model that tells several apart. precision: of the
+        products, when it reads; bfloat16 is several times as fast where the processor has it, and
+        "auto" takes it then. Raises UserError for a model that is not there, not supported or
+        damaged, and for a language it does not know.
         """
         found = huggingface.read(source, language=language)
         if found.untold:
             console.words().print(f"warning: {source} tells languages apart; say which: --language")
-        return cls(found, str(source))
+        return cls(found, str(source), precision)
 
     @classmethod
     def from_encoder_decoder(
@@ -238,7 +253,7 @@ class Model:
 
     def _predicted(self, task: Task, records: Sequence[Any], top_k: int = 1) -> list[Prediction]:
         """Predict for records; a warning reports those that were cut."""
-        pairs = predictions(task, self.network, self.tokenizer, records, top_k=top_k)
+        pairs = predictions(task, self._reader, self.tokenizer, records, self._products, top_k)
         found = [prediction for _, prediction in pairs]
         if cut := sum(one.cut for one in found):
             warnings.warn(

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Group
 
 from unmask import console, hardware
 from unmask.contracts import Kind, Prediction, Task
 from unmask.errors import UserError
+from unmask.model.packed import packed
 from unmask.predict import output
 from unmask.predict.bar import bar, told
 from unmask.predict.model import FILLINGS, Model
@@ -105,10 +105,10 @@ class _Run:
         dtype = hardware.products(self.options.precision, device)
         found = predictions(
             self.task,
-            model.network,
+            packed(model.network, dtype),
             model.tokenizer,
             self._records(),
-            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
+            dtype,
             self.options.top_k or (1 if self.task.ranked else FILLINGS),
             lambda record, error: self._skip(error),
         )

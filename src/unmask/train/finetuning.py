@@ -17,6 +17,7 @@ from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
 from unmask.exchange.warm_start import HEAD, alike, encoder_decoder
 from unmask.model.network import Network
+from unmask.model.packed import packed
 from unmask.predict.predictor import predictions
 from unmask.scores.signature import signature
 from unmask.tasks.translate import Rewriting
@@ -176,17 +177,16 @@ class Finetuning(Session[Outcome]):
 
     def _evaluated(self, trainer: Trainer) -> dict[str, float]:
         """Predict for the records that models are compared by."""
-        figures = self._judge(self.network, self.work.some(), trainer.autocast())
+        figures = self._judge(self.network, self.work.some())
         return {BEHIND + name: value for name, value in figures.items()}
 
-    def _judge(
-        self, network: Network, records: Iterator[Any], autocast: torch.autocast
-    ) -> dict[str, float]:
+    def _judge(self, network: Network, records: Iterator[Any]) -> dict[str, float]:
         """Predict for records; keep the confusion matrix and the most confident mistakes."""
         task = self.work.task
         metric = task.metric()
         wrong: list[tuple[float, int, dict[str, Any]]] = []
-        found = predictions(task, network, self._tokenizer(), records, autocast)
+        network = packed(network, self.dtype)
+        found = predictions(task, network, self._tokenizer(), records, self.dtype)
         for number, (record, prediction) in enumerate(found):
             metric.add(record, prediction)
             if not metric.right(record, prediction):
@@ -216,7 +216,8 @@ class Finetuning(Session[Outcome]):
         # A model that cannot write yet knows no end, so a few of its texts take long enough.
         most = TIMED // 8 if isinstance(task, Rewriting) else TIMED
         records = islice(self.work.some(), most)
-        for _ in predictions(task, self.network, self._tokenizer(), records, trainer.autocast()):
+        network = packed(self.network, self.dtype)
+        for _ in predictions(task, network, self._tokenizer(), records, self.dtype):
             count += 1
         return (time.perf_counter() - begin) * self.work.judged / max(1, count)
 
@@ -289,7 +290,7 @@ class Finetuning(Session[Outcome]):
         """Give the figures of the best model on all records."""
         self.watcher.say(f"The best model, on all {self.work.count:,} rows of the evaluation data")
         best = huggingface.read(self.folder / "model").network.to(self.device)
-        figures = self._judge(best, self.work.records(), self.trainer().autocast())
+        figures = self._judge(best, self.work.records())
         _write_json(self.folder / "evaluation.json", self.details)
         return figures
 
