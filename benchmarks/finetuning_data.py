@@ -145,7 +145,7 @@ WORKS = (
         epochs=1,
         rate=1e-4,
         length=384,
-        seeds=(0,),
+        seeds=(0, 1),
         measure="f1",
     ),
     Work(
