@@ -130,3 +130,22 @@ def test_choose_endings(model: Path, run: Run, tmp_path: Path) -> None:
     assert {line.split("  ")[1] for line in lines[1:]} == {"walked", "the fence"}
     scores = [float(line.split()[0]) for line in lines[1:]]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_translate(run: Run, tmp_path: Path) -> None:
+    files = [tmp_path / "a.en.txt", tmp_path / "a.de.txt"]
+    for file, word in zip(files, ("fox", "Fuchs"), strict=True):
+        file.write_text(f"the {word} walked\nno {word}\n" * 4, encoding="utf-8")
+    both = ",".join(map(str, files))
+    lines = run("translate.py", both, both, tmp_path / "out", "the fox", "no")
+    assert re.fullmatch(r"BLEU \d+\.\d \(nrefs:1\|.*version:.*\)", lines[0])
+    assert (lines[1], lines[3]) == ("the fox", "no")
+
+
+@pytest.mark.parametrize("task", ["summarization", "extractive-summarization"])
+def test_summarize(task: str, model: Path, run: Run, tmp_path: Path) -> None:
+    data, text = rows(tmp_path / "data.jsonl", task), "The fox walked. A dog jumped."
+    lines = run("summarize.py", task, model, data, data, tmp_path / "run", text)
+    assert re.fullmatch(r"rouge1 [01]\.\d{3}, .*, rougeLsum [01]\.\d{3}", lines[0])
+    assert lines[1] == text
+    assert lines[2].startswith("  ")
