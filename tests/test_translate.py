@@ -324,6 +324,7 @@ def test_files_that_do_not_fit_are_refused(
         ({}, ("generation.num_beams=0",), "num_beams is 0"),
         ({}, ("generation.length_penalty=0.5", "generation.num_beams=1"), "length_penalty"),
         ({}, ("generation.max_new_tokens=600",), "max_new_tokens is 600; the decoder has places"),
+        ({}, ("reading.long=windows",), "translation reads no windows: what is written of parts"),
         ({}, ("balanced=true",), "class weights are for tasks with labels; texts have none"),
         ({}, ("keeping.metric=rouge1",), "keeping.metric is 'rouge1'; translation has bleu, chrf"),
         ({}, ("keeping.evaluations=0",), "keeping.evaluations is 0.0; it must be above 0"),
@@ -338,6 +339,11 @@ def test_settings_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=wrong):
         run(files | changes, None, *sets)
+
+
+def test_windows_are_refused_in_an_evaluation(files: dict[str, Any], learned: FinetuneResult):
+    with pytest.raises(UserError, match="translation reads no windows"):
+        unmask.evaluate("translation", learned.model, data=files["eval"], long="windows")
 
 
 def test_a_model_that_cannot_write_of_a_source_is_refused(files, bert, tmp_path):

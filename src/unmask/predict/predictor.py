@@ -11,6 +11,7 @@ from unmask.contracts import Prediction, Task
 from unmask.data.windows import Window
 from unmask.errors import UserError
 from unmask.model.network import Network
+from unmask.tasks.translate import Rewriting
 from unmask.text.tokenizer import Tokenizer
 
 BATCH_TOKENS = 2048
@@ -18,6 +19,8 @@ BATCH_TOKENS = 2048
 CHUNK = 1_000_000
 """Characters, and `ROWS` records, that are held at once: enough to find texts of like lengths."""
 ROWS = 1_000
+WRITTEN = 128
+"""Records of which a text is written, which takes so long that people want to see it go on."""
 
 
 def predictions(
@@ -48,11 +51,11 @@ def predictions(
 def chunks(records: Iterable[Any], task: Task) -> Iterator[list[Any]]:
     """Divide records into lists that are held at once."""
     chunk: list[Any] = []
-    size = 0
+    size, most = 0, WRITTEN if isinstance(task, Rewriting) else ROWS
     for record in records:
         chunk.append(record)
         size += len(task.shown(record))
-        if size >= CHUNK or len(chunk) >= ROWS:
+        if size >= CHUNK or len(chunk) >= most:
             yield chunk
             chunk, size = [], 0
     if chunk:

@@ -76,10 +76,21 @@ def check_places(writing: Writing, places: int | None) -> None:
         )
 
 
+def check_windows(task: Task) -> None:
+    """Raise UserError for a task that reads no text in windows."""
+    if isinstance(task, Rewriting):
+        raise UserError(
+            f"{task.name} reads no windows: what is written of parts cannot be averaged. Leave out"
+            " --long windows, or divide the texts"
+        )
+
+
 def laid_out(task: Task, long: Literal["truncate", "windows"] | None) -> Task:
-    """Let a task cut long texts, or read them in windows."""
+    """Let a task cut long texts, or read them in windows. Raises UserError where it cannot."""
     if long is None:
         return task
+    if long == "windows":
+        check_windows(task)
     settings: Any = task  # a dataclass, whichever it is
     return cast(Task, replace(settings, reading=replace(task.reading, long=long)))
 

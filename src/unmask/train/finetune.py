@@ -23,7 +23,7 @@ from unmask.exchange.warm_start import HEAD
 from unmask.model.generation import Writing
 from unmask.predict.model import Model
 from unmask.predict.predictor import chunks
-from unmask.predict.purpose import check_places
+from unmask.predict.purpose import check_places, check_windows
 from unmask.predict.records import columns_of, kind_of, records
 from unmask.tasks.translate import Rewriting
 from unmask.text.opening import opened
@@ -248,6 +248,8 @@ def _work(
     # Fine-tuning holds its training data, as ids, in memory; evaluation data streams.
     weights = "balanced" if tuning.balanced else tuning.class_weights
     task = kind.learn(records(kind, options.train, columns), tuning.reading, weights)
+    if tuning.reading.long == "windows":
+        check_windows(task)
     if isinstance(task, Rewriting):
         task = replace(task, smoothing=tuning.smoothing, writing=tuning.generation)
     units: list[Unit] = []
