@@ -87,7 +87,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_store(
 
 
 def test_an_interrupt_ends_all_processes(tokenizer: Path, tmp_path: Path) -> None:
-    text = write_corpus(tmp_path / "corpus.txt", 16_000)
+    text = write_corpus(tmp_path / "corpus.txt", 40_000)
     out = tmp_path / "store"
     process = start(text, tokenizer, out)
     stop_when(process, lambda: len(completed(out)) >= 1, signal.SIGINT)
