@@ -15,7 +15,7 @@ PYTEST_FLAGS ?= -q -n auto --maxprocesses 4
 .PHONY: help demo test lint bench docs clean
 
 help:
-	@echo 'make demo    the main job on text that ships with Python: about four minutes, into demo/'
+	@echo 'make demo    the main job on text that ships with Python: about five minutes, into demo/'
 	@echo 'make test    the tests'
 	@echo 'make lint    format, style and types'
 	@echo 'make bench   speed beside that of the usual tools'
