@@ -27,8 +27,9 @@ from unmask.text.kinds.wordpiece import SPECIAL, WordPiece, describe
 # Stopped and started again
 
 START = """
+import signal
 import sys
-from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 from unmask import cli
 from unmask.data import plan
 plan.SMALLEST = int(sys.argv[1])
@@ -87,7 +88,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_store(
 
 
 def test_an_interrupt_ends_all_processes(tokenizer: Path, tmp_path: Path) -> None:
-    text = write_corpus(tmp_path / "corpus.txt", 40_000)
+    text = write_corpus(tmp_path / "corpus.txt", 16_000)
     out = tmp_path / "store"
     process = start(text, tokenizer, out)
     stop_when(process, lambda: len(completed(out)) >= 1, signal.SIGINT)
