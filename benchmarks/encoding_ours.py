@@ -9,7 +9,7 @@ from encoding_data import LENGTH, job, start, work_of
 from turns import Job
 from unmask import Model
 from unmask.data.windows import Reading
-from unmask.model.packed import packed
+from unmask.model.prepacked import prepacked
 from unmask.predict.predictor import predictions
 from unmask.tasks.embed import Embedding
 from unmask.tasks.regress import Measured
@@ -19,7 +19,7 @@ def unmask(work: str, precision: str) -> Job:
     """What `Model.embed` does, in either precision."""
     model = Model.from_pretrained(start())
     products = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    network = packed(model.network, products)
+    network = prepacked(model.network, products)
     reading = Reading(length=LENGTH)
 
     def run(task: Embedding, texts: Sequence[str]) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from unmask.data.windows import Reading
 from unmask.exchange import huggingface
 from unmask.model.generation import Writing
 from unmask.registry import discover
-from unmask.tasks.translate import Rewriting
+from unmask.rewriting import Rewriting
 from unmask.text.columns import Columns
 from unmask.text.rows import Row
 

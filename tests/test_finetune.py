@@ -365,8 +365,9 @@ def test_several_labels_at_once(files, tmp_path):
     path = tmp_path / "many.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     data = {"train": str(path), "eval": str(path)}
-    result = run(files | data, tmp_path / "run", *WELL, rate=0.03, epochs=16)
-    assert result.metrics["f1"] > 0.7
+    sets = (*WELL, "optimizer.algorithm='muon'")  # AdamW's end depends on rounding here
+    result = run(files | data, tmp_path / "run", *sets, rate=0.02, epochs=16)
+    assert result.metrics["f1"] > 0.9
     config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
     assert config["problem_type"] == "multi_label_classification"
     found = result.model.predict([line["text"] for line in lines], top_k=5)

@@ -119,7 +119,7 @@ def test_python_and_command_line_give_the_same(
 
 def test_torch_is_never_loaded() -> None:
     code = "import sys, unmask.data.local, unmask.data.prepare; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # The parts of a file

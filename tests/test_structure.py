@@ -21,7 +21,7 @@ RANKS = (
     {"text", "model"},
     {"data"},
     {"contracts"},
-    {"scores"},
+    {"rewriting", "scores"},
     {"families", "objectives", "tasks"},
     {"exchange"},
     {"predict"},

@@ -27,8 +27,9 @@ from unmask.families.gpt2 import FAMILY as GPT2
 from unmask.model.generation import Writing
 from unmask.predict.predict import predict
 from unmask.predict.records import records as read
+from unmask.rewriting import Pair
 from unmask.scores.bleu import Bleu
-from unmask.tasks.translate import TASK, Pair
+from unmask.tasks.translate import TASK
 from unmask.text.columns import Columns
 from unmask.text.rows import Row
 from unmask.train import checkpoint

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from functools import cache
 from typing import Literal
 
 import torch
@@ -23,6 +24,15 @@ def has_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+@cache
+def has_onednn(dtype: torch.dtype) -> bool:
+    """Tell whether oneDNN, which torch brings along for CPUs, calculates in a type here."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    narrow = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return bool(dtype == torch.float32 or narrow)
 
 
 def products(wanted: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:

@@ -24,7 +24,7 @@ from parity import (
 )
 from unmask.contracts import Family
 from unmask.exchange.huggingface import read, write
-from unmask.model.packed import packed
+from unmask.model.prepacked import prepacked
 from unmask.registry import discover
 from unmask.tokens import Layout
 
@@ -199,7 +199,7 @@ def test_half_precision_comes_near(family: Family) -> None:
         exact = made.network(tokens)
         with torch.autocast("cpu", torch.bfloat16):
             near = made.network(tokens)
-            for_reading = packed(made.network, torch.bfloat16)(tokens)
+            for_reading = prepacked(made.network, torch.bfloat16)(tokens)
         assert not torch.equal(near, exact), name
         assert (for_reading - near).float().square().mean() < exact.square().mean() * 1e-3, name
         near.float().square().sum().backward()

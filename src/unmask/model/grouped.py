@@ -11,7 +11,7 @@ T tokens, n sequences of a group, L their length, H heads, D width of a head.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from unmask import hardware
 from unmask.model.dropout import keep
 from unmask.model.scores import Term
 from unmask.model.view import Ranks, View
@@ -207,18 +208,9 @@ class _Attend(torch.autograd.Function):
 def _softmax(logits: Tensor) -> Tensor:
     """Normalise rows (.., L): by oneDNN, with copies to it and back, where torch's own is slow."""
     slow = logits.dtype == torch.bfloat16 or logits.shape[-1] < SHORT
-    if slow and _known(logits.dtype):
+    if slow and hardware.has_onednn(logits.dtype):
         return logits.to_mkldnn().softmax(-1).to_dense()
     return logits.softmax(-1)
-
-
-@cache
-def _known(dtype: torch.dtype) -> bool:
-    """Tell whether oneDNN can calculate in a type here."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
-    narrow = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return bool(dtype == torch.float32 or narrow)
 
 
 def _ahead(x: Tensor, hidden: Tensor | None) -> Tensor:

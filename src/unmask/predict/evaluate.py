@@ -10,7 +10,7 @@ from rich.table import Table
 
 from unmask import console, hardware
 from unmask.contracts import Metric, Prediction, Task
-from unmask.model.packed import packed
+from unmask.model.prepacked import prepacked
 from unmask.predict.bar import bar, told
 from unmask.predict.model import Model
 from unmask.predict.output import whole
@@ -87,7 +87,7 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
     with bar("evaluating") as tell:
         found = predictions(
             task,
-            packed(model.network, dtype),
+            prepacked(model.network, dtype),
             model.tokenizer,
             records(
                 kind,

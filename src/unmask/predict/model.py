@@ -22,7 +22,7 @@ from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
 from unmask.exchange.warm_start import alike, encoder_decoder
 from unmask.model.generation import Generation
-from unmask.model.packed import packed
+from unmask.model.prepacked import prepacked
 from unmask.predict.predictor import predictions
 from unmask.predict.purpose import purpose
 from unmask.predict.writing import writer
@@ -79,7 +79,7 @@ class Model:
             known = ", ".join(get_args(Precision))
             raise UserError(f"precision {precision!r} does not exist; there are {known}")
         self._products = hardware.products(precision, next(self.network.parameters()).device)
-        self._reader = packed(self.network, self._products)
+        self._prepacked = prepacked(self.network, self._products)
 
     @classmethod
     def from_pretrained(
@@ -253,7 +253,7 @@ class Model:
 
     def _predicted(self, task: Task, records: Sequence[Any], top_k: int = 1) -> list[Prediction]:
         """Predict for records; a warning reports those that were cut."""
-        pairs = predictions(task, self._reader, self.tokenizer, records, self._products, top_k)
+        pairs = predictions(task, self._prepacked, self.tokenizer, records, self._products, top_k)
         found = [prediction for _, prediction in pairs]
         if cut := sum(one.cut for one in found):
             warnings.warn(

@@ -12,7 +12,7 @@ from rich.console import Group
 from unmask import console, hardware
 from unmask.contracts import Kind, Prediction, Task
 from unmask.errors import UserError
-from unmask.model.packed import packed
+from unmask.model.prepacked import prepacked
 from unmask.predict import output
 from unmask.predict.bar import bar, told
 from unmask.predict.model import FILLINGS, Model
@@ -105,7 +105,7 @@ class _Run:
         dtype = hardware.products(self.options.precision, device)
         found = predictions(
             self.task,
-            packed(model.network, dtype),
+            prepacked(model.network, dtype),
             model.tokenizer,
             self._records(),
             dtype,

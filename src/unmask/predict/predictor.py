@@ -11,7 +11,7 @@ from unmask.contracts import Prediction, Task
 from unmask.data.windows import Window
 from unmask.errors import UserError
 from unmask.model.network import Network
-from unmask.tasks.translate import Rewriting
+from unmask.rewriting import Rewriting
 from unmask.text.tokenizer import Tokenizer
 
 BATCH_TOKENS = 2048
@@ -35,8 +35,8 @@ def predictions(
     """Predict for records, in their order.
 
     In float32 the same record gives the same prediction, within rounding, whatever stands beside
-    it. products: the type in which products run; in bfloat16 a `packed` network is faster on a CPU.
-    failed: is told of a record that cannot be laid out, which is then left out; without it
+    it. products: the type in which products run; in bfloat16 a `prepacked` network is faster on a
+    CPU. failed: is told of a record that cannot be laid out, which is then left out; without it
     UserError is raised, as for a label that the task does not know.
     """
     for chunk in chunks(records, task):

@@ -12,8 +12,8 @@ from unmask.exchange.huggingface import Pretrained
 from unmask.model.generation import Writing
 from unmask.predict.records import kind_of
 from unmask.registry import discover
-from unmask.tasks.translate import KEPT as OF_TASKS
-from unmask.tasks.translate import Rewriting
+from unmask.rewriting import KEPT as OF_TASKS
+from unmask.rewriting import Rewriting
 
 OF_HEADS: Mapping[str, str] = {
     "pretraining": "fill-mask",

@@ -22,11 +22,9 @@ from unmask.data.windows import Reading, Window
 from unmask.model.cross_entropy import Part
 from unmask.model.heads import Head
 from unmask.model.transformer import Transformer
+from unmask.rewriting import KEPT, unweighted
 from unmask.scores.rouge import Rouge, oracle
-from unmask.tasks.summarize import Document, document, given
-from unmask.tasks.translate import KEPT, unweighted
-from unmask.text.columns import Columns
-from unmask.text.rows import Row, read_rows
+from unmask.tasks.summarize import Document, DocumentKind
 from unmask.text.template import Laid
 from unmask.text.tokenizer import Tokenizer
 
@@ -161,24 +159,11 @@ class Extraction:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ExtractionKind:
+class ExtractionKind(DocumentKind):
     """The kind of task."""
 
     name: str = NAME
     head: str = "token-classification"
-    length: int = 512
-
-    def rows(self, path: str) -> Iterator[Row]:
-        """Read a file of rows."""
-        return read_rows(path)
-
-    def record(self, row: Row, columns: Columns, labelled: bool) -> Document:
-        """Understand a row. Raises UserError, naming it, when it lacks something."""
-        return document(row, columns, labelled)
-
-    def direct(self, value: Any, place: str) -> Document:
-        """Understand a text, a list of its sentences, or a mapping of columns."""
-        return given(value, place)
 
     def learn(
         self,

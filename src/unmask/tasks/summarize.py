@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from unmask.contracts import Metric
 from unmask.data.windows import Reading
 from unmask.errors import UserError
+from unmask.rewriting import Rewriting, Source, filled, unweighted
 from unmask.scores.rouge import Rouge
-from unmask.tasks.translate import Rewriting, Source, filled, unweighted
 from unmask.text.columns import Columns, label, texts
 from unmask.text.rows import Row, read_rows
 from unmask.text.sentences import splitter
@@ -47,11 +47,9 @@ class Summarization(Rewriting):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SummarizationKind:
-    """The kind of task."""
+class DocumentKind:
+    """What the kinds of tasks on documents share: how these are read."""
 
-    name: str = "summarization"
-    head: str = "seq2seq-lm"
     length: int = 512
 
     def rows(self, path: str) -> Iterator[Row]:
@@ -59,12 +57,40 @@ class SummarizationKind:
         return read_rows(path)
 
     def record(self, row: Row, columns: Columns, labelled: bool) -> Document:
-        """Understand a row. Raises UserError, naming it, when it lacks something."""
-        return document(row, columns, labelled)
+        """Understand a row with a text, or the list of its sentences, and a summary or several.
+
+        Raises UserError, naming the row, when it lacks something.
+        """
+        lists = {name: tuple(value) for name, value in row.fields.items() if _sentences(value)}
+        joined = {name: " ".join(value) for name, value in lists.items()}
+        flat = Row(row.place, {**row.fields, **joined}, row.done, row.error)
+        found = texts(flat, columns, DOCUMENTS)
+        if len(found) > 1:
+            raise UserError(f"{row.place}: {len(found)} texts; a summary is of one")
+        right = None
+        if labelled:
+            told = label(row, columns, SUMMARIES)
+            several = told if isinstance(told, list) and told else [told]
+            right = [filled(one, row.place) for one in several]
+        sentences = next((lists[name] for name in lists if joined[name] == found[0]), None)
+        return Document(place=row.place, text=found[0], sentences=sentences, label=right)
 
     def direct(self, value: Any, place: str) -> Document:
         """Understand a text, a list of its sentences, or a mapping of columns."""
-        return given(value, place)
+        if isinstance(value, str):
+            return Document(place=place, text=value)
+        fields = value if isinstance(value, Mapping) else {"document": value}
+        if not isinstance(value, Mapping) and not _sentences(value):
+            raise UserError(f"{place}: {value!r} is neither a text nor a list of its sentences")
+        return self.record(Row(place, dict(fields), None), Columns(), False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SummarizationKind(DocumentKind):
+    """The kind of task."""
+
+    name: str = "summarization"
+    head: str = "seq2seq-lm"
 
     def learn(
         self,
@@ -84,36 +110,6 @@ class SummarizationKind:
 
 
 TASK = SummarizationKind()
-
-
-def document(row: Row, columns: Columns, labelled: bool) -> Document:
-    """Understand a row with a text, or the list of its sentences, and a summary or several.
-
-    Raises UserError, naming the row, when it lacks something.
-    """
-    lists = {name: tuple(value) for name, value in row.fields.items() if _sentences(value)}
-    joined = {name: " ".join(value) for name, value in lists.items()}
-    flat = Row(row.place, {**row.fields, **joined}, row.done, row.error)
-    found = texts(flat, columns, DOCUMENTS)
-    if len(found) > 1:
-        raise UserError(f"{row.place}: {len(found)} texts; a summary is of one")
-    right = None
-    if labelled:
-        told = label(row, columns, SUMMARIES)
-        several = told if isinstance(told, list) and told else [told]
-        right = [filled(one, row.place) for one in several]
-    sentences = next((lists[name] for name in lists if joined[name] == found[0]), None)
-    return Document(place=row.place, text=found[0], sentences=sentences, label=right)
-
-
-def given(value: Any, place: str) -> Document:
-    """Understand what Python gives: a text, a list of its sentences, or a mapping of columns."""
-    if isinstance(value, str):
-        return Document(place=place, text=value)
-    fields = value if isinstance(value, Mapping) else {"document": value}
-    if not isinstance(value, Mapping) and not _sentences(value):
-        raise UserError(f"{place}: {value!r} is neither a text nor a list of its sentences")
-    return document(Row(place, dict(fields), None), Columns(), False)
 
 
 def _sentences(value: Any) -> bool:

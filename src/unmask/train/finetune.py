@@ -25,7 +25,7 @@ from unmask.predict.model import Model
 from unmask.predict.predictor import chunks
 from unmask.predict.purpose import check_places, check_windows
 from unmask.predict.records import columns_of, kind_of, records
-from unmask.tasks.translate import Rewriting
+from unmask.rewriting import Rewriting
 from unmask.text.opening import opened
 from unmask.text.parallel import sides
 from unmask.text.tokenizer import Tokenizer

@@ -17,10 +17,10 @@ from unmask.exchange import huggingface
 from unmask.exchange.huggingface import Pretrained
 from unmask.exchange.warm_start import HEAD, alike, encoder_decoder
 from unmask.model.network import Network
-from unmask.model.packed import packed
+from unmask.model.prepacked import prepacked
 from unmask.predict.predictor import predictions
+from unmask.rewriting import Rewriting
 from unmask.scores.signature import signature
-from unmask.tasks.translate import Rewriting
 from unmask.train import settings
 from unmask.train.batches import StepData
 from unmask.train.checkpoint import State
@@ -185,7 +185,7 @@ class Finetuning(Session[Outcome]):
         task = self.work.task
         metric = task.metric()
         wrong: list[tuple[float, int, dict[str, Any]]] = []
-        network = packed(network, self.dtype)
+        network = prepacked(network, self.dtype)
         found = predictions(task, network, self._tokenizer(), records, self.dtype)
         for number, (record, prediction) in enumerate(found):
             metric.add(record, prediction)
@@ -216,7 +216,7 @@ class Finetuning(Session[Outcome]):
         # A model that cannot write yet knows no end, so a few of its texts take long enough.
         most = TIMED // 8 if isinstance(task, Rewriting) else TIMED
         records = islice(self.work.some(), most)
-        network = packed(self.network, self.dtype)
+        network = prepacked(self.network, self.dtype)
         for _ in predictions(task, network, self._tokenizer(), records, self.dtype):
             count += 1
         return (time.perf_counter() - begin) * self.work.judged / max(1, count)

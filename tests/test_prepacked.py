@@ -8,7 +8,7 @@ import tiny
 import unmask
 from unmask import hardware
 from unmask.errors import UserError
-from unmask.model.packed import PackedLinear, packed
+from unmask.model.prepacked import PrepackedLinear, prepacked
 from unmask.tokens import Layout, Tokens
 
 TOKENS = Tokens(torch.arange(1, 13), Layout.of([7, 5]))
@@ -22,26 +22,26 @@ def test_a_packed_network_says_what_products_in_bfloat16_say() -> None:
     network = tiny.pretrained(tiny.tokenizer()).network
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         wanted = network(TOKENS)
-        found = packed(network, torch.bfloat16)(TOKENS)
+        found = prepacked(network, torch.bfloat16)(TOKENS)
     assert torch.nn.functional.cosine_similarity(found, wanted, dim=-1).min() > 0.999
 
 
 @able
 def test_it_shares_what_is_not_packed_and_leaves_the_network_as_it_was() -> None:
     network = tiny.pretrained(tiny.tokenizer()).network.train()
-    made = packed(network, torch.bfloat16)
+    made = prepacked(network, torch.bfloat16)
     assert network.training
     assert not made.training
     assert made.encoder.embeddings.piece.weight is network.encoder.embeddings.piece.weight
     kinds = {type(module) for module in made.encoder.blocks.modules()}
-    assert PackedLinear in kinds
+    assert PrepackedLinear in kinds
     assert nn.Linear not in kinds
-    assert not any(isinstance(module, PackedLinear) for module in network.modules())
+    assert not any(isinstance(module, PrepackedLinear) for module in network.modules())
 
 
 def test_in_float32_there_is_nothing_to_pack() -> None:
     network = tiny.pretrained(tiny.tokenizer()).network
-    assert packed(network, torch.float32) is network
+    assert prepacked(network, torch.float32) is network
 
 
 def test_a_model_reads_in_the_precision_it_is_told(tmp_path) -> None:

@@ -25,7 +25,7 @@ FUSED: dict[Activation | None, tuple[str, str]] = {
 """What oneDNN can do to a product before it is written: its names for that, and for how."""
 
 
-class PackedLinear(nn.Module):
+class PrepackedLinear(nn.Module):
     """A linear layer, and an activation behind it."""
 
     def __init__(self, linear: nn.Linear, activation: Activation | None = None) -> None:
@@ -44,12 +44,15 @@ class PackedLinear(nn.Module):
         return out
 
 
-class PackedFeedForward(nn.Module):
+class PrepackedFeedForward(nn.Module):
     """Two products, the first with the activation in it."""
 
     def __init__(self, whole: FeedForward) -> None:
         super().__init__()
-        self.up, self.down = PackedLinear(whole.up, whole.activation), PackedLinear(whole.down)
+        self.up, self.down = (
+            PrepackedLinear(whole.up, whole.activation),
+            PrepackedLinear(whole.down),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, W) -> (T, W) bfloat16."""
@@ -57,23 +60,22 @@ class PackedFeedForward(nn.Module):
         return out
 
 
-def packed(network: Network, products: torch.dtype) -> Network:
+def prepacked(network: Network, products: torch.dtype) -> Network:
     """Give a network that reads faster with products in a type; the same one where none does.
 
     It is in evaluation mode, shares all that is not in a block, and keeps the weights of the blocks
     as they are now.
     """
     device = next(network.parameters()).device
-    if device.type != "cpu" or products != torch.bfloat16 or not hardware.has_bfloat16(device):
-        return network
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    fast = hardware.has_bfloat16(device) and hardware.has_onednn(products)
+    if device.type != "cpu" or products != torch.bfloat16 or not fast:
         return network
     shared = chain(network.parameters(), network.buffers())
     made = deepcopy(network, {id(tensor): tensor for tensor in shared}).eval()
     for whole in list(made.encoder.modules()):
         for name, part in list(whole.named_children()):
             if isinstance(part, FeedForward):
-                setattr(whole, name, PackedFeedForward(part))
+                setattr(whole, name, PrepackedFeedForward(part))
             elif isinstance(whole, Attention) and isinstance(part, nn.Linear):
-                setattr(whole, name, PackedLinear(part))
+                setattr(whole, name, PrepackedLinear(part))
     return made
