@@ -20,6 +20,7 @@ from unmask.exchange.warm_start import encoder_decoder
 from unmask.families.encoder_decoder import FAMILY
 from unmask.families.gpt2 import FAMILY as GPT2
 from unmask.predict.model import Model
+from unmask.train.finetuning import dropout_of
 
 SPEC = STRUCTURES["encoder-decoder"]["alike"]
 CONFIG = FAMILY.config(SPEC)
@@ -55,7 +56,6 @@ def test_both_parts_must_be_there() -> None:
 
 
 def test_a_checkpoint_without_cross_attention_is_refused(tmp_path: Path) -> None:
-    plain = replace(SPEC, source=None)
     made = own(FAMILY, "seq2seq-lm", SPEC)
     state = {n: t for n, t in made.network.state_dict().items() if ".cross" not in n}
     assert len(state) < len(made.network.state_dict())
@@ -66,7 +66,6 @@ def test_a_checkpoint_without_cross_attention_is_refused(tmp_path: Path) -> None
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"missing decoder\.\S+crossattention\.self\.query\.weight"):
         read(tmp_path)
-    assert plain.source is None
 
 
 @torch.no_grad()
@@ -169,6 +168,20 @@ def test_a_warm_start_follows_the_seed_and_shares_nothing() -> None:
             parameter.zero_()
     assert same.encoder.embeddings.piece.weight.any()
     assert same.encoder.source.embeddings.piece.weight.any()
+
+
+def test_dropout_is_that_of_the_checkpoints(tmp_path: Path) -> None:
+    made = tiny.pretrained(tiny.tokenizer())
+    first, second = (
+        replace(made, config={"hidden_dropout_prob": rate, "vocab_size": 3}) for rate in (0.3, 0.0)
+    )
+    both, _ = encoder_decoder(first, second, torch.Generator())
+    write(both, tmp_path)
+    again = read(tmp_path)
+    assert again.config["encoder"]["hidden_dropout_prob"] == 0.3
+    assert again.config["decoder"]["hidden_dropout_prob"] == 0.0
+    assert dropout_of(again, None) == dropout_of(both, None) == 0.0
+    assert dropout_of(again, 0.2) == 0.2
 
 
 def test_what_does_not_go_together_is_refused() -> None:

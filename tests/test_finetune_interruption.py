@@ -97,3 +97,26 @@ def test_two_ranks_take_the_same_steps_as_one(whole, tmp_path):
     assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], rel=1e-3)
     assert [row["tokens"] for row in one] == [row["tokens"] for row in two]
     assert (tmp_path / "two" / "report.html").exists()
+
+
+def test_one_of_two_ranks_writes_for_both(whole, tmp_path):
+    files, _ = whole
+    header = ("source", "target")
+    table = labelled.tsv(tmp_path / "texts.tsv", labelled.sentences(8, seed=3), header)
+    options = {
+        "task": "translation",
+        "model": files["model"],
+        "train": table,
+        "eval": table,
+        "batch": 4,
+        "epochs": 1,
+        "set": ["generation.max_new_tokens=4", "generation.num_beams=2", "keeping.rows=3"],
+    }
+    ranks = [
+        processes.start(unmask.finetune, tmp_path / "run", options, **own)
+        for own in processes.two_ranks()
+    ]
+    assert [end(process) for process in ranks] == [0, 0]
+    said = (tmp_path / "run.stderr0").read_text()
+    assert "The best model, on all 8 rows of the evaluation data" in said
+    assert (tmp_path / "run" / "report.html").exists()

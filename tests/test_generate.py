@@ -1,6 +1,7 @@
 """`Model.generate` and the verb `generate`: texts in, texts out, as transformers' pipeline does."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from unmask.families.bert import FAMILY as BERT
 from unmask.families.gpt2 import FAMILY as DECODER
 from unmask.families.transformer import FAMILY as ORIGINAL
 from unmask.model.spec import Spec
+from unmask.predict.predict import predict
 from unmask.text.tokenizer import Tokenizer
 from unmask.tokens import Layout, Tokens
 
@@ -100,11 +102,15 @@ def test_two_berts_write_what_transformers_does(berts: Path) -> None:
     assert len({one["generated_text"] for found in ours for one in found}) > 3
 
 
+def original(words: Tokenizer, positions: int | None) -> Model:
+    source = replace(PAPER, pieces=words.vocab_size, positions=positions)
+    spec = replace(source, causal=True, source=source, shared=True)
+    return Model(pretrained(ORIGINAL, "seq2seq-lm", spec, words))
+
+
 def test_the_original_writes_and_is_told_apart(tmp_path: Path) -> None:
     words = tiny.tokenizer()
-    source = replace(PAPER, pieces=words.vocab_size, positions=32)
-    spec = replace(source, causal=True, source=source, shared=True)
-    Model(pretrained(ORIGINAL, "seq2seq-lm", spec, words)).save_pretrained(tmp_path)
+    original(words, 32).save_pretrained(tmp_path)
     model = Model.from_pretrained(tmp_path)
     (found,) = model.generate(tiny.SENTENCES[:1], max_new_tokens=4)
     read = torch.from_numpy(words.lay(words.encode(tiny.SENTENCES[0]).ids).ids).long()
@@ -187,11 +193,81 @@ def test_what_changes_nothing_is_refused(gpt2: Path, berts: Path) -> None:
         model.generate(["The"], max_tokens=3)
     with pytest.raises(UserError, match=r"give a list of texts, as in \['The'\]"):
         model.generate("The")
-    with pytest.raises(UserError, match="return_full_text changes nothing"):
+    with pytest.raises(UserError, match=r"return_full_text \(--only-new\) changes nothing"):
         Model.from_pretrained(berts).generate(["the dog"], return_full_text=True)
     masked = Model(tiny.pretrained(tiny.tokenizer()))
     with pytest.raises(UserError, match="does not write text, its head is 'pretraining'"):
         masked.generate(["the dog"])
+
+
+def test_the_fewest_tokens_are_written_where_there_is_room(gpt2: Path, berts: Path) -> None:
+    words = tiny.tokenizer()
+    (found,) = original(words, 160).generate(["the dog"], min_new_tokens=140)
+    assert len(words.encode(found["generated_text"]).ids) > 128
+    for folder, told in ((gpt2, "and 41 new ones"), (berts, "min_new_tokens is 41; the decoder")):
+        with pytest.raises(UserError, match=told):
+            Model.from_pretrained(folder).generate(["The"], min_new_tokens=41)
+
+
+def test_narrow_products_are_used_where_they_are_asked_for(gpt2: Path) -> None:
+    narrow = Model.from_pretrained(gpt2, precision="bfloat16")
+    dtypes = set()
+    layer = narrow.network.encoder.blocks[0].feed_forward.up
+    layer.register_forward_hook(lambda module, given, made: dtypes.add(made.dtype))
+    assert narrow.generate(["The"], max_new_tokens=4)
+    assert dtypes == {torch.bfloat16}
+
+
+def test_what_others_say_of_writing_is_kept(gpt2: Path, tmp_path: Path) -> None:
+    shutil.copytree(gpt2, tmp_path / "gpt2")
+    others = {"task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}}}
+    changed(tmp_path / "gpt2" / "config.json", others)
+    Model.from_pretrained(tmp_path / "gpt2").save_pretrained(tmp_path / "again")
+    assert not (tmp_path / "again" / "generation_config.json").exists()
+    changed(tmp_path / "gpt2" / "generation_config.json", {"eos_token_id": 5})
+    model = Model.from_pretrained(tmp_path / "gpt2")
+    model.save_pretrained(tmp_path / "again")
+    kept = json.loads((tmp_path / "again" / "generation_config.json").read_text())
+    assert kept == {"eos_token_id": 5}
+
+
+def changed(path: Path, told: dict[str, Any]) -> None:
+    """Say something more in a file of JSON, which is made where it is not there."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(before | told))
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        ({"num_beams": 3, "max_length": 9, "min_length": 4, "early_stopping": True}, {}),
+        ({"num_beams": 2, "length_penalty": 2.0, "no_repeat_ngram_size": 2}, {"max_length": 20}),
+        ({"max_length": 12, "no_repeat_ngram_size": 0, "length_penalty": 1.0}, {}),
+    ],
+    ids=["lengths", "beams", "greedy"],
+)
+def test_others_models_write_as_transformers_lets_them(
+    file: str,
+    told: dict[str, Any],
+    wanted: dict[str, Any],
+    berts: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(berts, tmp_path / "model")
+    changed(tmp_path / "model" / file, told)
+    sets = [f"max_new_tokens={wanted['max_length'] - 1}"] if wanted else []
+    capsys.readouterr()
+    predict(tiny.SENTENCES[:3], model=tmp_path / "model", task="summarization", set=sets)
+    found = [json.loads(line)["results"][0] for line in capsys.readouterr().out.splitlines()]
+    theirs = transformers.EncoderDecoderModel.from_pretrained(berts)
+    words = transformers.AutoTokenizer.from_pretrained(berts)
+    for text, ours in zip(tiny.SENTENCES[:3], found, strict=True):
+        out = theirs.generate(
+            **words(text, return_tensors="pt"), **(told | wanted), do_sample=False
+        )
+        assert [ours["summary_text"]] == words.batch_decode(out, skip_special_tokens=True)
 
 
 def test_samples_depend_on_seed_and_place(gpt2: Path) -> None:

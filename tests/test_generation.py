@@ -14,6 +14,8 @@ from unmask.model.generation import Generation
         ({"max_new_tokens": 0}, "max_new_tokens is 0; it must be at least 1"),
         ({"min_new_tokens": -1}, "min_new_tokens is -1; it must be at least 1"),
         ({"num_beams": 0}, "num_beams is 0"),
+        ({"do_sample": True, "seed": -1}, "seed is -1; it must be at least 0"),
+        ({"stop": "the"}, "stop is the text 'the'; give a tuple of pieces"),
         ({"num_return_sequences": 0}, "num_return_sequences is 0"),
         ({"do_sample": True, "top_k": 0}, "top_k is 0"),
         ({"no_repeat_ngram_size": 0}, "no_repeat_ngram_size is 0"),

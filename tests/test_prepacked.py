@@ -1,4 +1,4 @@
-"""A network that is packed for reading says the same as the one it was made of."""
+"""A network whose weights are prepacked says the same as the one it was made of."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ able = pytest.mark.skipif(
 
 
 @able
-def test_a_packed_network_says_what_products_in_bfloat16_say() -> None:
+def test_a_prepacked_network_says_what_products_in_bfloat16_say() -> None:
     network = tiny.pretrained(tiny.tokenizer()).network
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         wanted = network(TOKENS)
@@ -27,7 +27,7 @@ def test_a_packed_network_says_what_products_in_bfloat16_say() -> None:
 
 
 @able
-def test_it_shares_what_is_not_packed_and_leaves_the_network_as_it_was() -> None:
+def test_it_shares_what_is_not_prepacked_and_leaves_the_network_as_it_was() -> None:
     network = tiny.pretrained(tiny.tokenizer()).network.train()
     made = prepacked(network, torch.bfloat16)
     assert network.training

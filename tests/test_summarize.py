@@ -112,6 +112,12 @@ def test_summaries_are_written_by_two_berts(files: dict[str, str], tmp_path: Pat
     assert 0 < len(found["summary_text"].split()) <= 9
 
 
+def test_new_weights_of_a_writer_are_not_frozen(files: dict[str, str]) -> None:
+    for setting in ("layers.last=1", "layers.gradual=true"):
+        with pytest.raises(UserError, match="new weights in every block; train all of them"):
+            unmask.finetune(WRITTEN, **files, set=[*SETS, "generation.max_new_tokens=9", setting])
+
+
 def test_each_sentence_has_special_tokens_of_its_own_and_segments_alternate() -> None:
     words, sentences = tiny.tokenizer(), tiny.SENTENCES[:3]
     made = replace(task(TAKEN), reading=Reading(length=64, sentences=1))

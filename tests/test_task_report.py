@@ -37,8 +37,9 @@ def report(
     accuracies: tuple[float, ...] = (0.6, 0.8, 0.75),
     best: int = 4,
     settings: TuningSettings | None = None,
+    epoch: int = 2,
 ) -> str:
-    """Write the report of a run of two steps an epoch, evaluated behind each; give its HTML."""
+    """Write the report of a run that is evaluated after every second step; give its HTML."""
     table: list[dict[str, Any]] = [
         {"step": s, "loss": 1 / s, "rate": 1e-3 / s, "tokens": 100 * s, "seconds": 0.5 * s}
         for s in range(1, 2 * len(accuracies) + 1)
@@ -54,7 +55,7 @@ def report(
         "best_step": best,
         "report": str(folder / "report.html"),
     }
-    path = write_report(folder, outcome, settings or made(), "accuracy")
+    path = write_report(folder, outcome, settings or made(), "accuracy", epoch)
     assert path == folder / "report.html"
     return path.read_text(encoding="utf-8")
 
@@ -96,8 +97,8 @@ def test_each_evaluation_has_a_row_and_the_best_is_marked(tmp_path: Path) -> Non
 
 
 def test_evaluations_within_an_epoch_are_parts_of_it(tmp_path: Path) -> None:
-    html = report(tmp_path, settings=made("keeping.evaluations=2"))
-    assert [line[0] for line in lines(html, "numbers")] == ["epoch", "0.5", "1", "1.5"]
+    html = report(tmp_path, epoch=5)
+    assert [line[0] for line in lines(html, "numbers")] == ["epoch", "0.4", "0.8", "1.2"]
 
 
 def test_one_evaluation_makes_no_curve(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_plain_text_is_translated_line_by_line(learned: FinetuneResult, tmp_path
     source = lines(tmp_path / "a.en.gz", tiny.SENTENCES[:3])
     predict(model=str(learned.folder / "model"), input=source, output=tmp_path / "a.jsonl")
     found = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-    assert [row["source"] for row in found] == tiny.SENTENCES[:3]
+    assert [row["text"] for row in found] == tiny.SENTENCES[:3]
     assert all(len(row["results"]) == 1 for row in found)
 
 
@@ -304,6 +304,7 @@ def test_two_files_are_read_side_by_side(tmp_path: Path) -> None:
     ("sources", "targets", "wrong"),
     [
         (["a", "b", "c"], ["d"], r"a\.en has 3, .*a\.de has 1 lines"),
+        (["a", ""], ["d", "e"], r"a\.de, line 2: the text to translate is empty; leave the row"),
         (["a", "b"], ["d", " "], r"a\.de, line 2: target is empty; give every row its label"),
     ],
 )
@@ -315,6 +316,13 @@ def test_files_that_do_not_fit_are_refused(
         with pytest.raises(UserError, match=wrong):
             run(files | {part: both}, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    with pytest.raises(
+        UserError, match=r"line 1: no translation beside it; .*languages, a\.en,a\.de"
+    ):
+        run(files | {"train": both.partition(",")[0]}, tmp_path / "run")
+    tables = [lines(tmp_path / f"{name}.tsv", ["a"]) for name in "ab"]
+    with pytest.raises(UserError, match=r"a\.tsv: translations are plain text"):
+        run(files | {"train": ",".join(tables)}, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

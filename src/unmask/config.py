@@ -91,7 +91,7 @@ class _Reader:
         if origin in (Union, UnionType):
             return self._optional(arguments, value, key)
         if origin is Literal:
-            if value not in arguments or isinstance(value, bool):
+            if (type(value), value) not in [(type(one), one) for one in arguments]:  # 1 == True
                 raise self._wrong(key, value, "one of " + ", ".join(map(str, arguments)))
             return value
         if origin is dict:

@@ -23,15 +23,23 @@ from unmask.data import windows as laying
 from unmask.data.windows import Reading, Window
 from unmask.errors import UserError
 from unmask.model.cross_entropy import Part
-from unmask.model.generation import Writing
+from unmask.model.generation import OF_BEAMS, Writing
 from unmask.model.heads import Head
 from unmask.model.search import ROWS, Written, generate
 from unmask.model.transformer import Transformer
 from unmask.text.tokenizer import Tokenizer
 from unmask.tokens import Layout, Tokens
 
-KEPT = "task_specific_params"
+OF_TASKS = "task_specific_params"
 """Key of config.json under which settings of generation stand, by the name of the task."""
+OFF: Mapping[str, Any] = {
+    "min_new_tokens": 0,
+    "length_penalty": 1,
+    "early_stopping": False,
+    "repetition_penalty": 1,
+    "no_repeat_ngram_size": 0,
+}
+"""Values with which settings that others saved change nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +92,7 @@ class Rewriting(ABC):
     def config(self) -> dict[str, Any]:
         """Give what a config.json has to hold of the task."""
         told = {name: value for name, value in asdict(self.writing).items() if value is not None}
-        return {KEPT: {self.name: told}}
+        return {OF_TASKS: {self.name: told}}
 
     def windows(self, records: Sequence[Source], tokenizer: Tokenizer) -> list[list[Window]]:
         """Lay out each record; what is too long on either side loses its end."""
@@ -185,8 +193,7 @@ class Rewriting(ABC):
 
     def written(self, pairs: Iterable[tuple[Source, Prediction]]) -> Iterator[str]:
         """Write a text a line."""
-        for _, prediction in pairs:
-            yield " ".join(prediction.answer.split()) + "\n"
+        return lines(prediction for _, prediction in pairs)
 
     def shown(self, record: Source) -> str:
         """Write the text that is read."""
@@ -194,16 +201,21 @@ class Rewriting(ABC):
 
     @classmethod
     def restored(cls, settings: Mapping[str, Any], reading: Reading) -> Self:
-        """Make the task that a saved model was fine-tuned for, of its config.json."""
-        kept = (settings.get(KEPT) or {}).get(cls.name) or {}
-        known = {name: kept[name] for name in kept if name in {f.name for f in fields(Writing)}}
-        begin, ends = (_ids(settings, f"{name}_token_id") for name in ("decoder_start", "eos"))
+        """Make the task that a saved model was fine-tuned for, as its settings say."""
+        own = (settings.get(OF_TASKS) or {}).get(cls.name) or {}
+        begin, ends = (token_ids(settings, f"{name}_token_id") for name in ("decoder_start", "eos"))
         return cls(
             reading=reading,
-            writing=config.load(Writing, [(f"config.json: {KEPT}", known)]),
+            writing=config.load(Writing, [("how it writes", _writing(own or settings))]),
             begin=begin[0] if begin else None,
             ends=ends,
         )
+
+
+def lines(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """Write the text of each prediction on a line of its own."""
+    for prediction in predictions:
+        yield " ".join(prediction.answer.split()) + "\n"
 
 
 def filled(value: Any, place: str) -> str:
@@ -221,13 +233,33 @@ def unweighted(weights: object) -> None:
         raise UserError("class weights are for tasks with labels; texts have none")
 
 
-def _ids(settings: Mapping[str, Any], name: str) -> tuple[int, ...]:
+def token_ids(settings: Mapping[str, Any], name: str) -> tuple[int, ...]:
     """Read a token, or several, out of a config.json, or out of what it says of the decoder."""
     found = settings.get(name)
     if found is None:
         found = (settings.get("decoder") or {}).get(name)
     several = found if isinstance(found, list) else [found]
     return tuple(one for one in several if isinstance(one, int))
+
+
+def _writing(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Name settings that were saved as `Writing` does, without those that change nothing.
+
+    `max_length` and `min_length` count the token, too, that the decoder begins with. Where others
+    say anything but no number of beams, theirs is 1.
+    """
+    lengths = {
+        f"{most}_new_tokens": settings[name] - 1
+        for most in ("max", "min")
+        if settings.get(name := f"{most}_length") is not None
+    }
+    known = {field.name for field in fields(Writing)}
+    told = {**lengths, **{n: v for n, v in settings.items() if n in known and v is not None}}
+    if told:
+        told.setdefault("num_beams", 1)
+    off = set(OF_BEAMS) if told.get("num_beams") == 1 else set()
+    off |= {name for name, value in OFF.items() if told.get(name) == value}
+    return {name: value for name, value in told.items() if name not in off}
 
 
 def _laid_out(found: Sequence[Written], writing: Writing) -> Tensor:

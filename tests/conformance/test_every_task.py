@@ -83,6 +83,7 @@ def test_a_record_means_the_same_whatever_stands_beside_it(
     for budget, rows in ((1, 1), (40, 2)):
         monkeypatch.setattr("unmask.predict.predictor.BATCH_TOKENS", budget)
         monkeypatch.setattr("unmask.predict.predictor.ROWS", rows)
+        monkeypatch.setattr("unmask.predict.predictor.WRITTEN", rows)
         found = list(predictions(made, network, words, mixed, top_k=3))
         assert [one for one, _ in found] == mixed
         for (_, one), other in zip(found, at_once, strict=True):

@@ -26,11 +26,14 @@ from unmask.exchange.hub import OLD_WEIGHTS, locate, read_json
 from unmask.model.network import Network
 from unmask.model.spec import Spec
 from unmask.registry import discover
+from unmask.rewriting import OF_TASKS
 from unmask.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 GENERATION = "generation_config.json"
+OURS = "unmask"
+"""Key of config.json under which fine-tuning keeps the task and its reading."""
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 """Files of which a folder with a tokenizer has at least one."""
 _OF_A_TASK = (
@@ -39,10 +42,10 @@ _OF_A_TASK = (
     "num_labels",
     "problem_type",
     "version_2_with_negative",
-    "task_specific_params",
+    OF_TASKS,
     "decoder_start_token_id",
     "eos_token_id",
-    "unmask",
+    OURS,
 )
 """Settings that belong to a head, and to how it was trained."""
 CLASSIFIER = "head.classifier"
@@ -64,6 +67,13 @@ class Pretrained:
     """What a classifier tells apart, in the order of its scores."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The config.json that it was read from, so that settings not used here are kept."""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    """The generation_config.json that stood beside it, where there was one."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What config.json says and, over it, generation_config.json, as `transformers` has it."""
+        return {**self.config, **self.generation}
 
     @property
     def fingerprint(self) -> str:
@@ -106,10 +116,10 @@ class Pretrained:
         network.load_state_dict(names.ours(merged))
         drawn = [name for name in wanted if name not in known]
         kept = {name: value for name, value in self.config.items() if name not in _OF_A_TASK}
-        adapted = replace(
-            self, network=network, head=head, labels=labels, config={**kept, **config}
-        )
-        return adapted, drawn
+        told = {**kept, **config}
+        return replace(
+            self, network=network, head=head, labels=labels, config=told, generation={}
+        ), drawn
 
     @property
     def untold(self) -> bool:
@@ -163,7 +173,7 @@ def read(source: str | Path, head: str | None = None, language: str | None = Non
     classifier = network.head.classifier
     # A classifier of choices has one score, which has no name.
     told = classifier is not None and classifier.out_features == len(labels)
-    spoken = language or config.get("language")
+    spoken, written = language or config.get("language"), folder / GENERATION
     pretrained = Pretrained(
         family=family,
         spec=spec,
@@ -172,6 +182,7 @@ def read(source: str | Path, head: str | None = None, language: str | None = Non
         tokenizer=_tokenizer(folder, family),
         labels=labels if told else (),
         config=config,
+        generation=read_json(written) if written.exists() else {},
     )
     return pretrained if spoken is None else pretrained.speaking(spoken)
 
@@ -210,23 +221,24 @@ def write(pretrained: Pretrained, folder: str | Path) -> None:
     with _whole(folder / "README.md") as part:
         about = card(family, pretrained.spec, pretrained.head, pretrained.network)
         part.write_text(about, encoding="utf-8")
-    if settings := _generation(config):
+    if settings := _generation(config, pretrained.generation):
         with _whole(folder / GENERATION) as part:
             part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     with _whole(folder / "config.json") as part:
         part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _generation(config: Mapping[str, Any]) -> dict[str, Any]:
+def _generation(config: Mapping[str, Any], kept: Mapping[str, Any]) -> Mapping[str, Any]:
     """Give the settings of a task that writes, with the tokens that begin and end its texts.
 
-    `transformers` reads them out of a file of their own, and no more out of config.json.
+    `transformers` reads them out of a file of their own, and no more out of config.json. kept: what
+    stood in that file before, which holds for a model that was fine-tuned for no such task.
     """
-    settings: Mapping[str, Any] = next(
-        iter((config.get("task_specific_params") or {}).values()), {}
-    )
-    tokens = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
-    return {**settings, **{name: config.get(name) for name in tokens}} if settings else {}
+    task = (config.get(OURS) or {}).get("task")
+    names = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
+    told = {name: config[name] for name in names if config.get(name) is not None}
+    settings = (config.get(OF_TASKS) or {}).get(task)
+    return {**settings, **told} if settings else kept
 
 
 @contextmanager

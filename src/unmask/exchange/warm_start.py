@@ -47,7 +47,16 @@ def encoder_decoder(
     network.load_state_dict(state | known)
     drawn = {name: tensor for name, tensor in network.state_dict().items() if name not in known}
     made = Pretrained(
-        family=family, spec=spec, network=network.eval(), head=HEAD, tokenizer=tokenizer or other
+        family=family,
+        spec=spec,
+        network=network.eval(),
+        head=HEAD,
+        tokenizer=tokenizer or other,
+        config={
+            part: {**settings, **{n: v for n, v in given.config.items() if n in family.dropout}}
+            for part, given in (("encoder", encoder), ("decoder", decoder))
+            for settings in (family.config(spec)[part],)
+        },
     )
     return made, family.names(spec, HEAD).theirs(drawn)
 

@@ -13,6 +13,7 @@ LEAST: Mapping[str, int] = {
     "num_return_sequences": 1,
     "top_k": 1,
     "no_repeat_ngram_size": 1,
+    "seed": 0,
 }
 """The lowest value of settings that are whole numbers."""
 OF_SAMPLING = ("temperature", "top_k", "top_p", "seed")
@@ -80,6 +81,8 @@ class Generation:
             )
 
     def _refuse_contradictions(self) -> None:
+        if isinstance(self.stop, str):
+            raise UserError(f"stop is the text {self.stop!r}; give a tuple of pieces")
         least, most = self.min_new_tokens, self.max_new_tokens
         if least is not None and most is not None and least > most:
             raise UserError(f"min_new_tokens {least} is more than max_new_tokens {most}")
@@ -119,6 +122,8 @@ class Writing:
     """Texts that are kept at each step, the likeliest ones; 1: the likeliest token follows."""
     length_penalty: float | None = None
     """A beam's score is divided by its length to this power, 1 when absent."""
+    early_stopping: Literal[True, False, "never"] | None = None
+    """When no more beams are looked for, as `Generation` has it."""
     repetition_penalty: float | None = None
     """Scores of tokens that were there before are divided by it, negative ones multiplied."""
     no_repeat_ngram_size: int | None = None

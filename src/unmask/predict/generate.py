@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from unmask import hardware
 from unmask.errors import UserError
 from unmask.predict.model import Generated, Model
 from unmask.verbs import GenerateOptions, verb
@@ -41,6 +42,7 @@ class Texts:
 def generate(options: GenerateOptions) -> Texts:
     """Write on behind texts, or of sources. Raises UserError for what is not possible."""
     model = Model.from_pretrained(options.model, options.language)
+    model.network.to(hardware.device())
     if not options.texts and model.pretrained.spec.source is not None:
         raise UserError("no text; an encoder-decoder writes of one that it reads, so give some")
     results = model.generate(

@@ -204,7 +204,7 @@ class Model:
         would change nothing, and for a model that does not write.
         """
         chosen = _settings(settings)
-        able = writer(self.pretrained, self.tokenizer, chosen, truncate)
+        able = writer(self.pretrained, self.tokenizer, chosen, truncate, self._products)
         records = [record.texts[0] for record in _several(texts)]
         found = [
             [{"generated_text": text} for text in own]

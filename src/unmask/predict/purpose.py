@@ -8,12 +8,11 @@ from unmask import config
 from unmask.contracts import Kind, Task
 from unmask.data.windows import Reading
 from unmask.errors import UserError
-from unmask.exchange.huggingface import Pretrained
+from unmask.exchange.huggingface import OURS, Pretrained
 from unmask.model.generation import Writing
 from unmask.predict.records import kind_of
 from unmask.registry import discover
-from unmask.rewriting import KEPT as OF_TASKS
-from unmask.rewriting import Rewriting
+from unmask.rewriting import OF_TASKS, Rewriting
 
 OF_HEADS: Mapping[str, str] = {
     "pretraining": "fill-mask",
@@ -25,8 +24,6 @@ OF_HEADS: Mapping[str, str] = {
     "none": "feature-extraction",
 }
 """The tasks of heads that do not have their task's name."""
-KEPT = "unmask"
-"""Key of config.json under which fine-tuning keeps the task and its reading."""
 
 
 def purpose(
@@ -45,15 +42,18 @@ def purpose(
     reading = {"length": kind.length, **kept}
     laid = config.load(Reading, [(f"{name}: the reading in config.json", reading)])
     laid = replace(laid, length=min(laid.length, pretrained.spec.longest))
-    task = kind.restore(pretrained.labels, pretrained.config, laid)
+    try:
+        task = kind.restore(pretrained.labels, pretrained.settings, laid)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
     if isinstance(task, Rewriting):
-        return kind, written(task, pretrained.spec.positions, sets)
+        return kind, with_writing(task, pretrained.spec.positions, sets)
     if sets:
         raise UserError(f"--set {sets[0]}: {kind.name} writes no text; leave it out")
     return kind, task
 
 
-def written(task: Rewriting, places: int | None, sets: Sequence[str]) -> Rewriting:
+def with_writing(task: Rewriting, places: int | None, sets: Sequence[str]) -> Rewriting:
     """Lay settings of how texts are written over those of a task.
 
     places: of the decoder, one of which it begins with; None: any number. Raises UserError where
@@ -97,7 +97,7 @@ def laid_out(task: Task, long: Literal["truncate", "windows"] | None) -> Task:
 
 def _own(pretrained: Pretrained) -> tuple[Kind, Mapping[str, Any]]:
     """Find the kind of task that a model was made for, and its reading as far as that is kept."""
-    kept = pretrained.config.get(KEPT) or {}
+    kept = pretrained.config.get(OURS) or {}
     kinds: dict[str, Kind] = discover("unmask.tasks", "TASK")
     tasks = [kept.get("task", ""), *(pretrained.config.get(OF_TASKS) or {})]
     for named in filter(None, map(kinds.get, tasks)):

@@ -1,8 +1,7 @@
 """From texts to texts: what a model writes on behind a prompt, or of a source that it reads."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from unmask.errors import UserError
 from unmask.exchange.huggingface import Pretrained
 from unmask.model.generation import Generation
 from unmask.model.search import ROWS, Written, generate
+from unmask.rewriting import token_ids
 from unmask.text.tokenizer import Tokenizer
 from unmask.tokens import Layout, Tokens
 
@@ -43,6 +43,8 @@ class Writer:
     settings: Generation
     truncate: bool
     """Whether what is too long is cut: the beginning of a prompt, the end of a source."""
+    products: torch.dtype
+    """The type in which products run."""
 
     def texts(self, texts: Sequence[str], full: bool | None) -> list[list[str]]:
         """Write `num_return_sequences` texts for each, the best one first.
@@ -54,8 +56,8 @@ class Writer:
         reads = self.pretrained.spec.source is not None
         if reads and full is not None:
             raise UserError(
-                "return_full_text changes nothing: an encoder-decoder writes a text of its own,"
-                " which has no prompt; leave it out"
+                "return_full_text (--only-new) changes nothing: an encoder-decoder writes a text of"
+                " its own, which has no prompt; leave it out"
             )
         prompts = self._prompts(texts)
         written = self._written(prompts)
@@ -80,6 +82,8 @@ class Writer:
         assert network.head.following is not None, "checked before"
         assert not network.training, "a model writes in evaluation mode"
         stop, found = self._stop(), dict[int, list[Written]]()
+        kind = next(network.parameters()).device.type
+        narrow = self.products != torch.float32
         for places in self._batches(prompts):
             batch = [prompts[place] for place in places]
             sources = [torch.from_numpy(one.source) for one in batch if one.source is not None]
@@ -87,16 +91,17 @@ class Writer:
             if sources:
                 layout = Layout.of([len(ids) for ids in sources])
                 source = Tokens(torch.cat(sources).long(), layout)
-            written = generate(
-                network.encoder,
-                network.head.following,
-                [one.ids for one in batch],
-                settings,
-                limits=[one.limit for one in batch],
-                stop=stop,
-                source=source,
-                places=places,
-            )
+            with torch.autocast(kind, self.products, enabled=narrow):
+                written = generate(
+                    network.encoder,
+                    network.head.following,
+                    [one.ids for one in batch],
+                    settings,
+                    limits=[one.limit for one in batch],
+                    stop=stop,
+                    source=source,
+                    places=places,
+                )
             found.update(zip(places, written, strict=True))
         return [found[place] for place in range(len(prompts))]
 
@@ -119,21 +124,21 @@ class Writer:
         if not begin and not ids:
             begin = list(self._stop()[:1])
         if self.truncate:
-            keep = longest - len(begin) - (wanted or min(MOST, longest // 2))
+            keep = longest - len(begin) - (wanted or max(self._least, min(MOST, longest // 2)))
             ids = ids[-keep:] if keep > 0 else ids
         prompt = [*begin, *ids]
         if not prompt:
             raise UserError(
                 f"{place}: empty, and the model has no token to begin with; give a text"
             )
-        room = longest - len(prompt)
-        if room < (wanted or 1):
+        room, least = longest - len(prompt), wanted or self._least
+        if room < least:
             raise UserError(
-                f"{place}: {len(prompt):,} tokens and {wanted or 1:,} new ones are more than the"
+                f"{place}: {len(prompt):,} tokens and {least:,} new ones are more than the"
                 f" {longest:,} that the model reads; ask for fewer, shorten the text, or let its"
                 " beginning be cut with truncate"
             )
-        return _Prompt(prompt, wanted or min(MOST, room), None)
+        return _Prompt(prompt, wanted or max(least, min(MOST, room)), None)
 
     def _read(self, ids: list[int], place: str) -> _Prompt:
         """Let an encoder read a text, and a decoder begin one of its own."""
@@ -145,18 +150,24 @@ class Writer:
                 f" {spec.longest:,} that the model reads; shorten it, or let its end be cut with"
                 " truncate"
             )
-        places = MOST + 1 if spec.positions is None else spec.positions
-        if places <= (wanted or 1):
+        limit = wanted or max(self._least, min(MOST, (spec.positions or MOST + 1) - 1))
+        if spec.positions is not None and spec.positions <= limit:
+            name = "min_new_tokens" if wanted is None else "max_new_tokens"
             raise UserError(
-                f"max_new_tokens is {wanted}; the decoder has places for {places - 1:,}, and one to"
+                f"{name} is {limit}; the decoder has places for {spec.positions - 1:,}, and one to"
                 " begin with"
             )
         source = self.tokenizer.lay(ids[:room]).ids
-        return _Prompt([self._start()], wanted or min(MOST, places - 1), source)
+        return _Prompt([self._start()], limit, source)
+
+    @property
+    def _least(self) -> int:
+        """Tokens that a text has at least."""
+        return self.settings.min_new_tokens or 1
 
     def _start(self) -> int:
         """Find the token that every text of an encoder-decoder begins with."""
-        told = _told(self.pretrained.config, "decoder_start_token_id", self.pretrained.spec.pieces)
+        told = self._told("decoder_start_token_id")
         start = told[0] if told else self.tokenizer.cls
         if start is None:
             raise UserError(
@@ -165,10 +176,15 @@ class Writer:
             )
         return start
 
+    def _told(self, name: str) -> tuple[int, ...]:
+        """Read a token, or several, out of what was saved with the model."""
+        found = token_ids(self.pretrained.settings, name)
+        return tuple(one for one in found if 0 <= one < self.pretrained.spec.pieces)
+
     def _stop(self) -> tuple[int, ...]:
         """Find the tokens that end a text."""
         if self.settings.stop is None:
-            told = _told(self.pretrained.config, "eos_token_id", self.pretrained.spec.pieces)
+            told = self._told("eos_token_id")
             return told or (() if self.tokenizer.sep is None else (self.tokenizer.sep,))
         known = {
             piece: number
@@ -181,7 +197,11 @@ class Writer:
 
 
 def writer(
-    pretrained: Pretrained, tokenizer: Tokenizer, settings: Generation, truncate: bool
+    pretrained: Pretrained,
+    tokenizer: Tokenizer,
+    settings: Generation,
+    truncate: bool,
+    products: torch.dtype,
 ) -> Writer:
     """Let a model write. Raises UserError for one that does not."""
     if pretrained.network.head.following is None or not pretrained.spec.causal:
@@ -189,13 +209,10 @@ def writer(
             f"the model does not write text, its head is {pretrained.head!r}; take a decoder such"
             " as GPT-2, or an encoder-decoder"
         )
-    return Writer(pretrained=pretrained, tokenizer=tokenizer, settings=settings, truncate=truncate)
-
-
-def _told(config: Mapping[str, Any], name: str, pieces: int) -> tuple[int, ...]:
-    """Read a token, or several, out of a config.json, or out of what it says of the decoder."""
-    found = config.get(name)
-    if found is None:
-        found = (config.get("decoder") or {}).get(name)
-    several = found if isinstance(found, list) else [found]
-    return tuple(one for one in several if isinstance(one, int) and 0 <= one < pieces)
+    return Writer(
+        pretrained=pretrained,
+        tokenizer=tokenizer,
+        settings=settings,
+        truncate=truncate,
+        products=products,
+    )

@@ -22,7 +22,7 @@ from unmask.data.windows import Reading, Window
 from unmask.model.cross_entropy import Part
 from unmask.model.heads import Head
 from unmask.model.transformer import Transformer
-from unmask.rewriting import KEPT, unweighted
+from unmask.rewriting import OF_TASKS, lines, unweighted
 from unmask.scores.rouge import Rouge, oracle
 from unmask.tasks.summarize import Document, DocumentKind
 from unmask.text.template import Laid
@@ -52,7 +52,7 @@ class Extraction:
 
     def config(self) -> dict[str, Any]:
         """Give what a config.json has to hold of the task: its name."""
-        return {KEPT: {NAME: {}}}
+        return {OF_TASKS: {NAME: {}}}
 
     def windows(self, records: Sequence[Document], tokenizer: Tokenizer) -> list[list[Window]]:
         """Lay out whole sentences, as many as fit into a window; longer ones lose their ends."""
@@ -150,8 +150,7 @@ class Extraction:
 
     def written(self, pairs: Iterable[tuple[Document, Prediction]]) -> Iterator[str]:
         """Write a summary a line."""
-        for _, prediction in pairs:
-            yield " ".join(prediction.answer.split()) + "\n"
+        return lines(prediction for _, prediction in pairs)
 
     def shown(self, record: Document) -> str:
         """Write the text."""

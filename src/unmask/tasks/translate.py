@@ -17,6 +17,8 @@ SOURCES = (("source",), ("src",), ("text",), ("sentence",))
 """Usual names of the column of what is translated."""
 TARGETS = ("target", "tgt", "translation", "label")
 """Usual names of the column of its translation."""
+ALONE = "text"
+"""The only field of a line of plain text that has no translation beside it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +50,8 @@ class TranslationKind:
         if len(sides) > 2:
             raise UserError(f"{path}: {len(sides)} files; give one of each of two languages")
         for number, found in enumerate(parallel.lines(sides), 1):
-            fields = dict(zip(("source", "target"), found, strict=False))
+            names = ("source", "target") if len(sides) == 2 else (ALONE,)
+            fields = dict(zip(names, found, strict=True))
             yield Row(f"{sides[-1]}, line {number:,}", fields, None)
 
     def record(self, row: Row, columns: Columns, labelled: bool) -> Source:
@@ -60,7 +63,16 @@ class TranslationKind:
         found = texts(row, columns, SOURCES)
         if len(found) > 1:
             raise UserError(f"{row.place}: {len(found)} texts; a translation is of one")
-        right = filled(label(row, columns, TARGETS), row.place) if labelled else None
+        if not labelled:
+            return Source(place=row.place, text=found[0])
+        if list(row.fields) == [ALONE]:
+            raise UserError(
+                f"{row.place}: no translation beside it; give the files of both languages,"
+                " a.en,a.de, or rows with a column such as target"
+            )
+        if not found[0].strip():
+            raise UserError(f"{row.place}: the text to translate is empty; leave the row out")
+        right = filled(label(row, columns, TARGETS), row.place)
         return Source(place=row.place, text=found[0], label=right)
 
     def direct(self, value: Any, place: str) -> Source:

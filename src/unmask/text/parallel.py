@@ -11,6 +11,8 @@ from unmask.errors import UserError
 from unmask.text.opening import opened
 from unmask.text.reading import form
 
+OF_ROWS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
+"""Endings of files whose rows have fields."""
 LANGUAGE = re.compile(r"\.[a-z]{2}")
 """Ending of a file of plain text that is named by its language."""
 
@@ -32,7 +34,7 @@ def lines(paths: Sequence[str], errors: str = "strict") -> Iterator[tuple[str, .
     and, after the last line of the shortest file, when they have not the same number of lines.
     """
     for path in paths:
-        if form(path) in (".jsonl", ".parquet"):
+        if form(path) in OF_ROWS:
             raise UserError(f"{path}: translations are plain text, a line for each line.")
     with ExitStack() as stack:
         streams = [stack.enter_context(opened(path)) for path in paths]

@@ -224,6 +224,12 @@ def _tuning(options: FinetuneOptions, kind: Kind, start: Pretrained) -> Tuning:
     tuning = load_tuning(length, given, options.config, options.set, usual)
     if kind.head == HEAD:
         check_places(tuning.generation, places)
+        frozen = tuning.layers.gradual or tuning.layers.last is not None
+        if becomes_writer(kind, start) and frozen:
+            raise UserError(
+                f"layers: {kind.name} makes an encoder-decoder of this BERT, which has new weights"
+                " in every block; train all of them, or start from an encoder-decoder"
+            )
     elif tuning.smoothing or tuning.generation != Writing():
         raise UserError(f"smoothing and generation change nothing: {kind.name} writes no text")
     if tuning.reading.length > longest:

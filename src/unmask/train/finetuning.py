@@ -14,7 +14,7 @@ import torch
 from unmask import hardware
 from unmask.contracts import Kind, Prediction, Task
 from unmask.exchange import huggingface
-from unmask.exchange.huggingface import Pretrained
+from unmask.exchange.huggingface import OURS, Pretrained
 from unmask.exchange.warm_start import HEAD, alike, encoder_decoder
 from unmask.model.network import Network
 from unmask.model.prepacked import prepacked
@@ -282,7 +282,7 @@ class Finetuning(Session[Outcome]):
             report=str(self.folder / "report.html"),
             signature=details["signature"],
         )
-        write_report(self.folder, asdict(outcome), self.settings, self.main)
+        write_report(self.folder, asdict(outcome), self.settings, self.main, self.examples.epoch)
         _write_json(self.folder / "result.json", asdict(outcome))
         return outcome
 
@@ -303,7 +303,7 @@ def adapted(start: Pretrained, work: Work, seed: int) -> tuple[Pretrained, list[
     """Put the task's head on a copy of an encoder; also names what of it is new."""
     kept = {
         **work.task.config(),
-        "unmask": {"task": work.kind.name, "reading": asdict(work.task.reading)},
+        OURS: {"task": work.kind.name, "reading": asdict(work.task.reading)},
     }
     generator = torch.Generator().manual_seed(seed)
     new: list[str] = []
@@ -324,7 +324,8 @@ def becomes_writer(kind: Kind, start: Pretrained) -> bool:
 
 def dropout_of(pretrained: Pretrained, wanted: float | None) -> float:
     """Choose the rate of dropout: what is wanted, else what the model was made with."""
-    own = pretrained.config.get(pretrained.family.dropout[0], 0.1)
+    settings = pretrained.config.get("decoder") or pretrained.config
+    own = settings.get(pretrained.family.dropout[0], 0.1)
     return float(own if wanted is None else wanted)
 
 
@@ -338,5 +339,6 @@ def _weight(label: Any, prediction: Prediction) -> tuple[str, float]:
 def _write_json(path: Path, content: Any) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -30,25 +30,25 @@ STYLE = """
 
 
 def write_report(
-    folder: Path, outcome: Mapping[str, Any], settings: TuningSettings, main: str
+    folder: Path, outcome: Mapping[str, Any], settings: TuningSettings, main: str, epoch: int
 ) -> Path:
     """Draw the curves of a run and set them beside its figures, mistakes and settings.
 
-    outcome: what the run came to; main: the figure by which its best model was chosen. The folder
-    has the run's `metrics.jsonl` and `evaluation.json`. Returns the report's path.
+    outcome: what the run came to; main: the figure by which its best model was chosen; epoch:
+    steps of one. The folder has the run's `metrics.jsonl` and `evaluation.json`. Returns the
+    report's path.
     """
     table = rows(folder / "metrics.jsonl")
     evaluations = [row for row in table if BEHIND + main in row]
     details = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-    per_epoch = settings.tuning.keeping.evaluations
     parts = [
         f"<p>{html.escape(f'From {settings.model}, on {settings.train}.')}</p>",
         page.figures({**outcome["metrics"], **outcome, "metrics": None, "report": None}),
         "<h2>Loss</h2>",
-        _loss(table, _epochs(evaluations, per_epoch)),
+        _loss(table, [row["step"] for row in evaluations if row["step"] % epoch == 0]),
         f"<h2>On {html.escape(settings.eval)}</h2>",
         _figures(evaluations, main, outcome["best_step"]),
-        _evaluations(evaluations, main, outcome["best_step"], per_epoch),
+        _evaluations(evaluations, main, outcome["best_step"], epoch),
         "<h2>Learning rate and speed</h2>",
         page.rates(table),
         confusion_table.confusion(details["confusion"]),
@@ -92,12 +92,6 @@ def write_summary(folder: Path, figures: Mapping[str, Any], outcomes: Sequence[A
     return page.write(folder, f"Fine-tuning for {figures['task']}, several seeds", parts, STYLE)
 
 
-def _epochs(evaluations: Sequence[Mapping[str, Any]], per_epoch: float) -> list[int]:
-    """Find the steps with which epochs end, of those with evaluations."""
-    steps = [row["step"] for row in evaluations]
-    return [step for n, step in enumerate(steps, 1) if math.isclose(n / per_epoch % 1, 0)]
-
-
 def _loss(table: Sequence[Mapping[str, Any]], epochs: Sequence[int]) -> str:
     """Draw the loss; epochs: their last steps."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
@@ -129,16 +123,14 @@ def _figures(evaluations: Sequence[Mapping[str, Any]], main: str, best: int) -> 
     return page.svg(figure)
 
 
-def _evaluations(
-    evaluations: Sequence[Mapping[str, Any]], main: str, best: int, per_epoch: float
-) -> str:
+def _evaluations(evaluations: Sequence[Mapping[str, Any]], main: str, best: int, epoch: int) -> str:
     """List the figures of each evaluation, the best one marked."""
     names = _names(evaluations, main)
     lines = [page.line(["epoch", "step", *map(_name, names), ""], "th")]
-    for number, row in enumerate(evaluations, start=1):
+    for row in evaluations:
         chosen = row["step"] == best
         cells = [
-            f"{number / per_epoch:.3g}",
+            f"{row['step'] / epoch:.3g}",
             f"{row['step']:,}",
             *(page.readable(row[BEHIND + name]) for name in names),
         ]

@@ -67,8 +67,8 @@ class Tuning:
     class_weights: dict[str, float] | None = None
     """How much a text counts, by its label."""
     smoothing: float = 0.0
-    """Share of a token's probability that all others get, where texts are written; 0.1 there when
-    absent."""
+    """Share of a token's probability that is spread over the vocabulary, where texts are written;
+    0.1 there when absent."""
     reading: Reading
     """How texts are laid out."""
     generation: Writing = field(default_factory=Writing)
