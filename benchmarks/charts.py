@@ -52,18 +52,21 @@ def ratios(rows: Sequence[tuple[str, float, float]], path: Path) -> None:
 
 
 def curves(
-    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], label: str, path: Path
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    label: str,
+    path: Path,
+    scale: str = "log",
 ) -> None:
-    """Draw curves over one quantity, a panel for each thing that is measured, both axes by logs.
+    """Draw curves over one quantity, a panel for each thing that is measured.
 
-    panels: of each thing with its unit, named curves of (quantity, measured).
+    panels: of each thing with its unit, named curves of (quantity, measured); scale: of both axes.
     """
     figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
     every = figure.subplots(1, len(panels), squeeze=False)
     for axes, (title, lines) in zip(every[0], panels.items(), strict=True):
         for ink, (name, points) in zip(INKS, lines.items(), strict=False):
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=ink, label=name)
-        axes.set(title=title, xlabel=label, xscale="log", yscale="log")
+        axes.set(title=title, xlabel=label, xscale=scale, yscale=scale)
         axes.grid(alpha=0.25)
         if len(lines) > 1:
             axes.legend(frameon=False, fontsize=8)

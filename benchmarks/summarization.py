@@ -125,8 +125,8 @@ def learned(side: str, epochs: int, rate: float, folder: Path, smoke: bool) -> d
 SIDES: Mapping[str, tuple[int, float]] = {
     "lead": (0, 0.0),
     "best": (0, 0.0),
-    "extractive": (3, 5e-5),
-    "abstractive": (20, 3e-4),
+    "extractive": (6, 2e-4),
+    "abstractive": (12, 3e-4),
 }
 """Those that are compared, with the epochs that they learn and their rate."""
 

@@ -11,9 +11,10 @@ The test file is translated with beam search by the same code, and scored by sac
     python benchmarks/translation.py run torch-float32 --minutes 60
     python benchmarks/translation.py report
 
-`run` wants the machine for itself: its minutes are of the clock. `report` prints a table of what is
-there so far, and writes it to benchmarks/results/translation.json. `--smoke` shows in a minute that
-everything works.
+`run` wants the machine for itself: its minutes are of the clock; with --threads 1 two sides may run
+at a time. `report` prints a table of what is there so far, writes it to
+benchmarks/results/translation.json, and draws it in translation.svg. `--smoke` shows in a minute
+that everything works.
 """
 
 import json
@@ -27,6 +28,7 @@ from typing import Any
 
 import torch
 
+import charts
 import filing
 import translation_data as data
 import translation_peer as peer
@@ -55,6 +57,7 @@ def run(side: str, minutes: float, smoke: bool) -> dict[str, Any]:
     )
     return {
         "minutes": minutes,
+        "threads": torch.get_num_threads(),
         **figures,
         "test": dict(tests),
         "signature": tests.signature,
@@ -174,12 +177,13 @@ def report(folder: Path, out: Path) -> None:
     runs = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("runs/*.json"))}
     if not runs:
         sys.exit("no runs yet; begin with: python benchmarks/translation.py run unmask")
-    print("| side | minutes | epochs | sentences/s | BLEU val, greedy | BLEU test | chrF test |")
-    print("|---|---|---|---|---|---|---|")
+    print("| side | threads | minutes | epochs | sentences/s | BLEU val | BLEU test | chrF test |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, found in runs.items():
         best = max(bleu for _, _, bleu in found["curve"])
         cells = [
             name.rpartition("-")[0],
+            f"{found['threads']}",
             f"{found['seconds'] / 60:.1f}",
             f"{found['epochs']:.1f}",
             f"{found['sentences'] / found['seconds']:,.0f}",
@@ -191,6 +195,12 @@ def report(folder: Path, out: Path) -> None:
     settings = {"recipe": data.RECIPE, "vocabulary": data.VOCABULARY, "settings": data.SETTINGS}
     content = {"command": "python benchmarks/translation.py", **settings, "beams": data.BEAMS}
     filing.write("translation", {**content, "runs": runs}, out)
+    curves = {
+        name.rpartition("-")[0]: [(spent / 60, bleu) for _, spent, bleu in found["curve"]]
+        for name, found in runs.items()
+    }
+    title = "BLEU on the validation file, greedily"
+    charts.curves({title: curves}, "minutes of training", out / "translation.svg", "linear")
 
 
 def main() -> None:
