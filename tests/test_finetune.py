@@ -137,6 +137,18 @@ def test_a_run_that_was_cut_off_anywhere_comes_to_the_same_end(files, tmp_path):
         assert all(torch.equal(t, weights(out)[n]) for n, t in weights(tmp_path / "whole").items())
 
 
+def test_runs_of_one_seed_and_of_several_have_folders_of_their_own(files, tmp_path):
+    run(files, tmp_path / "one", epochs=1)
+    with pytest.raises(UserError, match="holds a run of one seed; choose another --out for 2"):
+        run(files, tmp_path / "one", epochs=1, seeds=2)
+    (tmp_path / "two" / "seed-0").mkdir(parents=True)
+    with pytest.raises(UserError, match="holds a run of several seeds; choose another --out"):
+        run(files, tmp_path / "two", epochs=1)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file; name a folder with --out"):
+        run(files, tmp_path / "file", epochs=1)
+
+
 def test_more_epochs_extend_a_run(files, tmp_path):
     run(files, tmp_path / "run", epochs=1)
     assert len(losses(tmp_path / "run")) == 8

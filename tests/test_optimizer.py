@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from unmask.train.muon import RMS, orthogonal
-from unmask.train.optimizer import Updates, clip
+from unmask.train.optimizer import Pace, Updates, clip
 from unmask.train.recipe import Optimizer, load_recipe
 from unmask.train.schedule import linear
 
@@ -117,6 +117,28 @@ def test_the_rate_rises_then_falls_and_is_never_zero_or_above_its_peak(steps, wa
     assert factors[peak - 1] == 1
     assert factors[:peak] == sorted(factors[:peak])
     assert factors[peak - 1 :] == sorted(factors[peak - 1 :], reverse=True)
+
+
+def test_a_floor_makes_the_slanted_triangle_of_ulmfit():
+    """Howard and Ruder 2018, equation 3, with cut_frac 0.1 and ratio 32."""
+    steps, cut, ratio = 1_000, 100, 32
+    for t in (1, 50, 100, 101, 500, 999, 1_000):
+        p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / 0.1 - 1))
+        wanted = (1 + p * (ratio - 1)) / ratio
+        assert linear(t, steps, 0.1, floor=1 / ratio) == pytest.approx(wanted, abs=1.5 / steps)
+    assert linear(steps, steps, 0.1) < linear(steps, steps, 0.1, floor=1 / ratio)
+
+
+def test_layers_learn_as_fast_as_they_are_told():
+    model = nn.ModuleDict({"slow": nn.Linear(4, 4), "fast": nn.Linear(4, 4)})
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    settings = Optimizer(rate=1e-2, weight_decay=0.0)
+    updates = Updates(model, settings, lambda name: Pace(factor=0.5 if "slow" in name else 1.0))
+    (model["slow"](torch.ones(2, 4)) + model["fast"](torch.ones(2, 4))).sum().backward()
+    updates.step(1e-2, 1, torch.ones(()))
+    moved = {n: (p - before[n]).abs().mean().item() for n, p in model.named_parameters()}
+    for part in ("weight", "bias"):
+        assert moved[f"slow.{part}"] == pytest.approx(0.5 * moved[f"fast.{part}"], rel=1e-4)
 
 
 def test_the_faithful_recipe_has_the_papers_settings():

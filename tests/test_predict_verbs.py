@@ -150,11 +150,19 @@ def test_long_texts_are_counted(folder: str, capsys: pytest.CaptureFixture[str])
         (["[MASK]", "--top-k", "0"], "--top-k 0"),
         (["--input", "absent.txt"], "absent.txt: no such file"),
         (["[MASK]", "--output", "absent/out.jsonl"], "there is no folder absent"),
+        (["[MASK]", "--output", "folder.jsonl"], "folder.jsonl: that is a folder; name a file"),
     ],
 )
 def test_what_cannot_be_done_is_said(
-    folder: str, capsys: pytest.CaptureFixture[str], line: list[str], part: str
+    folder: str,
+    capsys: pytest.CaptureFixture[str],
+    line: list[str],
+    part: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.jsonl").mkdir()
     assert cli.main(["predict", "--model", folder, *line]) == 2
     said = capsys.readouterr().err
     assert part in said

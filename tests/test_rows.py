@@ -72,6 +72,7 @@ def test_a_csv_field_over_two_lines_keeps_the_place_of_the_row(tmp_path: Path) -
         ("a.txt.xz", lzma.compress(b"x" * 99)[:-9], "a.txt.xz: damaged"),
         ("a.txt.zst", b"nothing", "a.txt.zst: damaged"),
         ("a.csv", b"text,text\n1,2\n", "a.csv, line 1: a header needs"),
+        ("a.csv", b"text\rone\rtwo\r", "a.csv, line 1: no line of a table (new-line character"),
         ("a.parquet", b"nothing", "a.parquet: damaged"),
         ("a.doc", b"", "give .txt, .jsonl"),
         ("absent/b.txt", None, "absent/b.txt: no such file"),
@@ -103,6 +104,16 @@ def test_a_bad_row_says_so_and_the_next_is_read(tmp_path: Path, line: str, part:
     with pytest.raises(UserError) as caught:
         bad.text("text")
     assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_stray_carriage_return_spoils_its_row_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"text\none\nt\rwo\nthree\n")
+    one, bad, three = read_rows(str(path))
+    assert (one.text("text"), three.text("text")) == ("one", "three")
+    with pytest.raises(UserError, match="line 3: no line of a table"):
+        bad.text("text")
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:

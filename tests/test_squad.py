@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from unmask.contracts import Prediction, Record
@@ -183,6 +184,47 @@ def test_questions_without_an_answer_have_figures_of_their_own() -> None:
         "NoAns_f1": pytest.approx(200 / 3),
         "NoAns_total": 3.0,
     }
+
+
+def of_squads_script(doubts, gains, empty):
+    """Find the best threshold as evaluate-v2.0.py does: `find_best_thresh` of Rajpurkar et al."""
+    current = best = empty
+    threshold = None
+    for question in sorted(range(len(doubts)), key=lambda question: doubts[question]):
+        current += gains[question]
+        if current > best:
+            best, threshold = current, doubts[question]
+    return 100 * best / len(doubts), threshold
+
+
+def test_the_best_threshold_is_that_of_squads_script() -> None:
+    rng = np.random.default_rng(0)
+    given = [
+        (("red dog",) if rng.random() < 0.6 else (), ["dog", "red dog", "cat"][rng.integers(3)])
+        for _ in range(40)
+    ]
+    doubts = rng.normal(size=40) + [1.0 if not golds else -0.5 for golds, _ in given]
+    scores = AnswerScores()
+    for (golds, best), doubt in zip(given, doubts, strict=True):
+        answer = "" if doubt > 0 else best
+        scores.add(
+            Record(place="here", label=golds),
+            Prediction(results=[], answer=answer, confidence=1.0, none=(float(doubt), best)),
+        )
+    figures, empty = scores.result(), sum(not golds for golds, _ in given)
+    for name, score in (("exact", exact_match), ("f1", f1)):
+        gains = [score(golds[0], best) if golds else -1 for golds, best in given]
+        wanted = of_squads_script(doubts.tolist(), gains, empty)
+        assert (figures[f"best_{name}"], figures[f"best_{name}_thresh"]) == pytest.approx(wanted)
+        plain = {"exact": "exact_match"}.get(name, name)
+        assert figures[f"best_{name}"] > figures[plain]
+        again = scored(
+            *(
+                (golds, best if doubt <= wanted[1] else "")
+                for (golds, best), doubt in zip(given, doubts, strict=True)
+            )
+        )
+        assert again[plain] == pytest.approx(wanted[0])
 
 
 def test_nothing_scored_is_nothing_right() -> None:

@@ -330,6 +330,18 @@ def test_files_are_read_by_their_endings(tmp_path: Path) -> None:
         assert found.place.endswith(f"{name}, line 1")
 
 
+def test_a_model_may_know_types_by_labels_of_another_scheme(pieces: Tokenizer) -> None:
+    row = Row("a.jsonl, line 1", {"words": ["the", "fox"], "labels": ["O", "B-A"]}, None)
+    record = TASK.record(row, Columns(), True)
+    for labels in (("O", "I-A"), ("O", "S-A", "B-A", "I-A", "E-A")):
+        task = replace(tagging(), labels=labels)
+        ((window,),) = task.windows([record], pieces)
+        scores = torch.zeros(2, len(labels))
+        scores[0, 0] = scores[1, 1] = 9.0  # O, and I-A or S-A
+        found = task.combine(record, [window], [scores], 1)
+        assert found.answer == record.label == ("O", "B-A")
+
+
 def test_an_uneven_line_and_an_unknown_label_are_named(pieces: Tokenizer, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("the O\nfox\n\ndog B-A\nbear B-C\n")

@@ -368,7 +368,7 @@ def test_a_model_that_cannot_write_of_a_source_is_refused(files, bert, tmp_path)
         run(given | {"model": tmp_path}, None)
     with pytest.raises(UserError, match="was made for fill-mask, not for translation"):
         unmask.evaluate("translation", bert, files["eval"])
-    with pytest.raises(UserError, match="--set num_beams=2: fill-mask writes no text"):
+    with pytest.raises(UserError, match="--set num_beams=2: unknown setting 'num_beams'; known are length"):
         predict(["the [MASK] fox"], model=bert, set=["num_beams=2"])
 
 

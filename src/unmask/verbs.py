@@ -237,7 +237,8 @@ class EvaluateOptions:
     long: Literal["truncate", "windows"] | None = field(default=None, kw_only=True)
     """Cut longer texts, or average over windows; as the model was fine-tuned when absent."""
     set: list[str] = field(default_factory=list, kw_only=True)
-    """Settings of texts that are written, as KEY=VALUE: num_beams=1, max_new_tokens=60."""
+    """Settings of how texts are read, as KEY=VALUE: null_threshold=1.5, stride=64; of tasks that
+    write, of how they do: num_beams=1, max_new_tokens=60."""
     language: str | None = field(default=None, kw_only=True)
     """Of the texts, as en, for a model that tells several apart."""
     precision: Literal["auto", "float32", "bfloat16"] = field(default="auto", kw_only=True)
@@ -334,7 +335,8 @@ class PredictOptions:
     long: Literal["truncate", "windows"] | None = field(default=None, kw_only=True)
     """Cut longer texts, or average over windows; as the model was fine-tuned when absent."""
     set: list[str] = field(default_factory=list, kw_only=True)
-    """Settings of texts that are written, as KEY=VALUE: num_beams=1, max_new_tokens=60."""
+    """Settings of how texts are read, as KEY=VALUE: null_threshold=1.5, stride=64; of tasks that
+    write, of how they do: num_beams=1, max_new_tokens=60."""
     pooling: Literal["mean", "cls", "max"] | None = field(default=None, kw_only=True)
     """How feature-extraction makes one vector of a text's; mean when absent."""
     normalize: bool = field(default=False, kw_only=True)

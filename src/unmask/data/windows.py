@@ -35,6 +35,8 @@ class Reading:
     """Best starts and ends that answers are made of, and answers that are kept."""
     null_threshold: float = 0.0
     """A question has no answer where the score of none is higher than the best one by more."""
+    unanswerable: bool | None = None
+    """Whether a question may have no answer; as it was in training when absent."""
     sentences: int = 3
     """The most sentences of a summary that is made of a text's own."""
 

@@ -31,6 +31,8 @@ def line(value: Any) -> str:
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Let a file be written beside its place, and put it there when nothing went wrong."""
+    if path.is_dir():
+        raise UserError(f"{path}: that is a folder; name a file in it")
     partial = path.with_name(path.name + ".part")
     try:
         yield partial

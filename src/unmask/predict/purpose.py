@@ -32,15 +32,18 @@ def purpose(
     """Make the task that a model was made for, or another wanted one that it can do.
 
     Fine-tuning writes the task into config.json; of other checkpoints the head tells it. name: of
-    the model, for errors. sets: of how texts are written, as KEY=VALUE. Raises UserError for a
-    config.json that makes no sense, for a task that needs another head, and for settings that do
-    not fit.
+    the model, for errors. sets: of how texts are written, or of how they are read, as KEY=VALUE.
+    Raises UserError for a config.json that makes no sense, for a task that needs another head, and
+    for settings that do not fit.
     """
     kind, kept = _own(pretrained)
     if wanted is not None and wanted != kind.name:
         kind, kept = _other(pretrained, name, kind, kind_of(wanted)), {}
     reading = {"length": kind.length, **kept}
-    laid = config.load(Reading, [(f"{name}: the reading in config.json", reading)])
+    writes = kind.head == "seq2seq-lm"
+    laid = config.load(
+        Reading, [(f"{name}: the reading in config.json", reading)], () if writes else sets
+    )
     laid = replace(laid, length=min(laid.length, pretrained.spec.longest))
     try:
         task = kind.restore(pretrained.labels, pretrained.settings, laid)
@@ -48,8 +51,6 @@ def purpose(
         raise UserError(f"{name}: {error}") from error
     if isinstance(task, Rewriting):
         return kind, with_writing(task, pretrained.spec.positions, sets)
-    if sets:
-        raise UserError(f"--set {sets[0]}: {kind.name} writes no text; leave it out")
     return kind, task
 
 

@@ -6,6 +6,7 @@ them of the context, B windows of a batch, T tokens, W width.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -157,12 +158,15 @@ class QuestionAnswering:
         found = [span for pair in zip(windows, outputs, strict=True) for span in self._spans(*pair)]
         found = sorted(found, reverse=True)[: self.reading.candidates]
         ranked = [(score, score, start, end) for score, start, end in found]
+        unanswered = None
         if self.unanswerable:
             none = min(
                 float(scores[window.laid.summary].sum())
                 for window, scores in zip(windows, outputs, strict=True)
             )
             ranked.append((none - self.reading.null_threshold, none, 0, 0))
+            score, start, end = found[0] if found else (-math.inf, 0, 0)
+            unanswered = none - score, record.context[start:end]
         ranked.sort(key=lambda one: -one[0])
         shares = torch.tensor([score for _, score, _, _ in ranked]).softmax(0).tolist()
         results: list[dict[str, Any]] = [
@@ -175,6 +179,7 @@ class QuestionAnswering:
             answer=results[0]["answer"],
             confidence=results[0]["score"],
             cut=any(window.cut for window in windows),
+            none=unanswered,
         )
 
     def _spans(self, window: Window, scores: Tensor) -> Iterator[Span]:
@@ -264,18 +269,22 @@ class AnsweringKind:
         if weights is not None:
             raise UserError("class weights are for tasks with labels; answers have none")
         without = sum(not record.label for record in records)
-        return QuestionAnswering(reading=reading, unanswerable=without > 0)
+        return _answering(reading, without > 0)
 
     def restore(
         self, labels: tuple[str, ...], config: Mapping[str, Any], reading: Reading
     ) -> QuestionAnswering:
         """Make the task that a saved model was fine-tuned for."""
-        return QuestionAnswering(
-            reading=reading, unanswerable=bool(config.get(UNANSWERABLE, False))
-        )
+        return _answering(reading, bool(config.get(UNANSWERABLE, False)))
 
 
 TASK = AnsweringKind()
+
+
+def _answering(reading: Reading, unanswerable: bool) -> QuestionAnswering:
+    """Make the task; unanswerable: whether questions may have no answer, if nothing is said."""
+    told = reading.unanswerable
+    return QuestionAnswering(reading=reading, unanswerable=unanswerable if told is None else told)
 
 
 def _tokens_of(record: Question, offsets: np.ndarray) -> tuple[int, int] | None:
@@ -314,7 +323,7 @@ def _answers(row: Row, columns: Columns) -> list[tuple[Any, Any]]:
 
 def _check(place: str, context: str, text: Any, start: Any) -> None:
     """Refuse an answer that does not stand in the context where it claims to."""
-    if not isinstance(text, str) or not text or not isinstance(start, int):
+    if not isinstance(text, str) or not text or type(start) is not int:
         raise UserError(f"{place}: {text!r} at {start!r} is no answer: a text and a whole number")
     found = context[max(0, start) : max(0, start) + len(text)]
     if start < 0 or found != text:

@@ -122,16 +122,22 @@ class Tagging:
         return found
 
     def _targets(self, record: LabelledWords) -> np.ndarray | None:
-        """Number the labels of a text."""
+        """Number the labels of a text.
+
+        They are IOB2. A model of other makers may know a type by other labels: any of them counts.
+        """
         if record.label is None:
             return None
-        for word, name in zip(record.words, record.label, strict=True):
-            if name not in self.labels:
+        numbers = {name[1:]: number for number, name in enumerate(self.labels) if CHUNK.match(name)}
+        numbers |= {name: number for number, name in enumerate(self.labels)}
+        found = [numbers.get(name, numbers.get(name[1:])) for name in record.label]
+        for word, name, number in zip(record.words, record.label, found, strict=True):
+            if number is None:
                 raise UserError(
                     f"{record.place}: label {name!r} of {word!r} is unknown; there are"
                     f" {', '.join(self.labels)}"
                 )
-        return np.array([self.labels.index(name) for name in record.label], dtype=np.int64)
+        return np.array(found, dtype=np.int64)
 
     def units(self, windows: list[Window]) -> list[list[Window]]:
         """Let each window be trained on by itself."""

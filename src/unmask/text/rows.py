@@ -128,7 +128,7 @@ def _jsonl(lines: Lines) -> Iterator[Row]:
             fields = json.loads(line)
             if "\\ud" in line.lower():  # halves of characters, which JSON can hold one by one
                 json.dumps(fields, ensure_ascii=False).encode()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield lines.row({}, f"not JSON in Unicode ({error})")
             continue
         if isinstance(fields, dict):
@@ -146,19 +146,36 @@ class _Tabs(csv.Dialect):
 def _table(lines: Lines, dialect: type[csv.Dialect]) -> Iterator[Row]:
     csv.field_size_limit(LONGEST)  # of the process: the module knows no other place for it
     table = csv.reader(lines, dialect)
-    header = next(table, None)
+    try:
+        header = next(table, None)
+    except csv.Error as error:
+        raise UserError(f"{lines.place()}: {_said(error)}") from error
     if header is None:
         return
     if len(set(header)) < len(header) or "" in header:
         raise UserError(f"{lines.place()}: a header needs a name for each column, once")
     number = lines.number + 1
-    for values in table:
+    while True:
+        try:
+            values = next(table, None)
+        except csv.Error as error:
+            yield lines.row({}, _said(error), number)
+            number = lines.number + 1
+            continue
+        if values is None:
+            return
         if len(values) == len(header):
             yield lines.row(dict(zip(header, values, strict=True)), number=number)
         elif values:
             wrong = f"{len(values)} columns, but the header has {len(header)}"
             yield lines.row({}, wrong, number)
         number = lines.number + 1
+
+
+def _said(error: csv.Error) -> str:
+    """Say what is wrong with a line of a table, and how it is mended."""
+    told = str(error).partition(" - ")[0]
+    return f"no line of a table ({told}); save it with line ends as this system has them"
 
 
 def _parquet(path: str, stream: BinaryIO) -> Iterator[Row]:

@@ -29,10 +29,11 @@ def read_squad(path: str) -> Iterator[Row]:
         for number, article in enumerate(scanner.articles(), 1):
             where = f"{path}, article {number:,}"
             for paragraph in _list(article, "paragraphs", where):
+                questions = _list(paragraph, "qas", where)
                 shared = {"title": article.get("title")}
                 if "context" in paragraph:
                     shared["context"] = paragraph["context"]
-                for question in _list(paragraph, "qas", where):
+                for question in questions:
                     if isinstance(question, dict):
                         place = f"{path}, question {question.get('id', 'without id')}"
                         yield Row(place, {**shared, **question}, scanner.done)

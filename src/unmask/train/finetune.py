@@ -107,6 +107,7 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
         raise UserError(f"--seeds {options.seeds}: there must be at least one")
     with world(device) as ranks:
         folder = ranks.share(options.out or Path(tempfile.mkdtemp(prefix="unmask-")))
+        _check_folder(folder, options.seeds)
         kind = kind_of(options.task)
         start, name = _start(options, kind)
         if start.untold and ranks.leads:
@@ -141,6 +142,17 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
             shutil.copytree(best.model, folder / "model", dirs_exist_ok=True)
             write_summary(folder, result.to_json(), outcomes)
         return result
+
+
+def _check_folder(folder: Path, seeds: int) -> None:
+    """Raise UserError for a folder that cannot hold a run of so many seeds."""
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; name a folder with --out")
+    several = any(folder.glob("seed-*"))
+    if seeds > 1 and (folder / "config.toml").exists():
+        raise UserError(f"{folder} holds a run of one seed; choose another --out for {seeds} seeds")
+    if seeds == 1 and several:
+        raise UserError(f"{folder} holds a run of several seeds; choose another --out for one")
 
 
 def _start(options: FinetuneOptions, kind: Kind) -> tuple[Pretrained, str]:

@@ -86,7 +86,7 @@ def duration(text: str) -> float:
 
 
 def _pass(trainer: Trainer, data: StepData) -> None:
-    figures = trainer.step(data, number=1, updates=1, rate=0.0, stop=False)
+    figures = trainer.step(data, number=trainer.plan.steps, updates=1, rate=0.0, stop=False)
     figures.tolist()  # waits for the device
 
 
