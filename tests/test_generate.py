@@ -20,6 +20,7 @@ from unmask.families.bert import FAMILY as BERT
 from unmask.families.gpt2 import FAMILY as DECODER
 from unmask.families.transformer import FAMILY as ORIGINAL
 from unmask.model.spec import Spec
+from unmask.predict import writing
 from unmask.predict.predict import predict
 from unmask.text.tokenizer import Tokenizer
 from unmask.tokens import Layout, Tokens
@@ -180,16 +181,23 @@ def test_texts_too_long_are_refused_or_cut(gpt2: Path, berts: Path) -> None:
         both.generate(["the dog"], max_new_tokens=32)
 
 
-def test_an_empty_text_goes_on_from_the_end_of_another(gpt2: Path) -> None:
+def test_an_empty_text_goes_on_from_the_end_of_another(
+    gpt2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = Model.from_pretrained(gpt2)
-    assert model.generate([""], max_new_tokens=4)[0]["generated_text"]
+    (found,) = model.generate([""], max_new_tokens=4, stop=())
+    for stop in (None, ("d",), ("1",)):  # what ends a text does not change how it begins
+        (other,) = model.generate([""], max_new_tokens=4, stop=stop)
+        assert found["generated_text"].startswith(other["generated_text"])
+        assert other["generated_text"]
+    monkeypatch.setattr(writing.Writer, "_ends", ())
     with pytest.raises(UserError, match="text 1: empty"):
-        model.generate([""], max_new_tokens=4, stop=())
+        model.generate([""], max_new_tokens=4)
 
 
 def test_what_changes_nothing_is_refused(gpt2: Path, berts: Path) -> None:
     model = Model.from_pretrained(gpt2)
-    with pytest.raises(UserError, match=r"max_tokens is no setting .*mean max_new_tokens"):
+    with pytest.raises(UserError, match=r"unknown setting 'max_tokens'; .*max_new_tokens"):
         model.generate(["The"], max_tokens=3)
     with pytest.raises(UserError, match=r"give a list of texts, as in \['The'\]"):
         model.generate("The")
@@ -268,6 +276,24 @@ def test_others_models_write_as_transformers_lets_them(
             **words(text, return_tensors="pt"), **(told | wanted), do_sample=False
         )
         assert [ours["summary_text"]] == words.batch_decode(out, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"num_beams": 2.0}, "num_beams is 2.0, but should be a whole number"),
+        ({"max_new_tokens": "5"}, "max_new_tokens is '5', but should be a whole number"),
+        ({"num_beams": 2, "early_stopping": "yes"}, "'yes', but should be one of True, False"),
+        ({"stop": "the"}, "stop is 'the', but should be a list"),
+        ({"do_sample": "yes"}, "do_sample is 'yes', but should be true or false"),
+    ],
+    ids=str,
+)
+def test_settings_of_the_wrong_kind_are_refused(
+    settings: dict[str, Any], told: str, gpt2: Path
+) -> None:
+    with pytest.raises(UserError, match=f"generate: .*{told}"):
+        Model.from_pretrained(gpt2).generate(["The"], **settings)
 
 
 def test_samples_depend_on_seed_and_place(gpt2: Path) -> None:

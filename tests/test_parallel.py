@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unmask.errors import UserError
-from unmask.text.parallel import join, lines
+from unmask.text.parallel import join, lines, sides
 
 
 def write(path: Path, *texts: str) -> str:
@@ -33,6 +33,19 @@ def test_uneven_files_are_refused_with_both_counts(tmp_path: Path) -> None:
         list(lines([german, english]))
 
 
+def test_what_is_wrong_with_a_file_is_said_of_that_file(tmp_path: Path) -> None:
+    sound = write(tmp_path / "b.de", "Ein Hund.")
+    (tmp_path / "a.en.gz").write_bytes(b"no gzip")
+    broken = str(tmp_path / "a.en.gz")
+    for paths in ([broken, sound], [sound, broken]):
+        with pytest.raises(UserError, match=r"a\.en\.gz: damaged"):
+            list(lines(paths))
+    for path in (f"{sound},", f",{sound}"):
+        with pytest.raises(UserError, match="names no file on one side of a comma"):
+            sides(path)
+    assert sides(f"{sound},{broken}") == (sound, broken)
+
+
 def test_bytes_that_are_not_utf8_are_refused_by_line_or_replaced(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"fine\nbad \xff\n")
     with pytest.raises(UserError, match=r"a, line 2: not UTF-8 \(byte 5 of the line\)"):
@@ -56,5 +69,5 @@ def test_blanks_and_marks_inside_a_line_are_one_blank(tmp_path: Path) -> None:
 
 
 def test_rows_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"b\.jsonl: translations are plain text"):
+    with pytest.raises(UserError, match=r"b\.jsonl: several files side by side are plain text"):
         list(lines([str(tmp_path / "a.txt"), str(tmp_path / "b.jsonl")]))

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -41,6 +42,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+ENDS = (STOP, 17, 29)
+OFTEN = {"gpt2": ((13, 24, 14, 33, 29), 6), "encoder-decoder": ((5, 8), 18)}
+"""Tokens that often end a text, and the most tokens of one."""
+
+
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
     transformers.logging.set_verbosity_error()
@@ -50,9 +56,8 @@ def _quiet() -> None:
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_writes_what_transformers_does(name: str, settings: dict[str, Any]) -> None:
     # Ours with all prompts at once, theirs one by one.
-    stop = (STOP, 17, 29)
-    ours = written(name, Generation(**settings), stop=stop)
-    theirs = expected(name, stop=stop, **settings)
+    ours = written(name, Generation(**settings), stop=ENDS)
+    theirs = expected(name, stop=ENDS, **settings)
     assert [[list(one.ids) for one in own] for own in ours] == [
         [ids for ids, _ in own] for own in theirs
     ]
@@ -65,7 +70,7 @@ def test_writes_what_transformers_does(name: str, settings: dict[str, Any]) -> N
 def test_the_texts_are_worth_comparing(name: str) -> None:
     """They end early and late, differ from each other, and each setting changes some."""
     every = {
-        case: [[one.ids for one in own] for own in written(name, Generation(**settings))]
+        case: [[one.ids for one in own] for own in written(name, Generation(**settings), stop=ENDS)]
         for case, settings in SETTINGS.items()
     }
     lengths = Counter(len(ids) for found in every.values() for own in found for ids in own)
@@ -76,6 +81,34 @@ def test_the_texts_are_worth_comparing(name: str) -> None:
         assert every[case] != plain, case
     assert every["all at once"] != beams
     assert len({ids for own in plain for ids in own}) > 1
+
+
+@NAMES
+@pytest.mark.parametrize(
+    "cases",
+    [
+        [{"num_beams": 5, "early_stopping": early} for early in (True, False, "never")],
+        [{"min_new_tokens": least} for least in (1, 6)],
+        [{"num_beams": 4, "min_new_tokens": least} for least in (1, 6)],
+        [{"num_beams": 4, "length_penalty": power} for power in (-3.0, 3.0)],
+    ],
+    ids=["early stopping", "fewest", "fewest of beams", "length"],
+)
+def test_what_ends_a_text_ends_it_as_in_transformers(
+    name: str, cases: list[dict[str, Any]]
+) -> None:
+    """Where texts often end, each of these settings changes some."""
+    found = []
+    stop, most = OFTEN[name]
+    for settings in cases:
+        given = {**settings, "num_return_sequences": settings.get("num_beams", 1)}
+        ours = written(name, Generation(**given), most=most, stop=stop)
+        theirs = expected(name, most=most, stop=stop, **given)
+        found.append([[list(one.ids) for one in own] for own in ours])
+        assert found[-1] == [[ids for ids, _ in own] for own in theirs]
+    assert all(one != other for one, other in pairwise(found))
+    ended = [ids[-1] in stop for own in found[0] for ids in own]
+    assert sum(ended) > len(ended) / 3
 
 
 class Uncached:

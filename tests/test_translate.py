@@ -147,6 +147,8 @@ def test_beams_are_the_results_the_best_first(learned: FinetuneResult) -> None:
     texts = [one["translation_text"] for one in found]
     assert len(set(texts)) == 3
     assert texts[0] == translated(tiny.SENTENCES[3])
+    with pytest.raises(UserError, match="top_k is 5, but num_beams 4 texts are written of each"):
+        learned.model.predict([tiny.SENTENCES[3]], top_k=5)
 
 
 def test_a_run_that_was_cut_off_comes_to_the_same_end(files, tmp_path):
@@ -321,7 +323,7 @@ def test_files_that_do_not_fit_are_refused(
     ):
         run(files | {"train": both.partition(",")[0]}, tmp_path / "run")
     tables = [lines(tmp_path / f"{name}.tsv", ["a"]) for name in "ab"]
-    with pytest.raises(UserError, match=r"a\.tsv: translations are plain text"):
+    with pytest.raises(UserError, match=r"a\.tsv: several files side by side are plain text"):
         run(files | {"train": ",".join(tables)}, tmp_path / "run")
 
 
@@ -368,7 +370,9 @@ def test_a_model_that_cannot_write_of_a_source_is_refused(files, bert, tmp_path)
         run(given | {"model": tmp_path}, None)
     with pytest.raises(UserError, match="was made for fill-mask, not for translation"):
         unmask.evaluate("translation", bert, files["eval"])
-    with pytest.raises(UserError, match="--set num_beams=2: unknown setting 'num_beams'; known are length"):
+    with pytest.raises(
+        UserError, match="--set num_beams=2: unknown setting 'num_beams'; known are length"
+    ):
         predict(["the [MASK] fox"], model=bert, set=["num_beams=2"])
 
 

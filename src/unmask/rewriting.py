@@ -202,7 +202,7 @@ class Rewriting(ABC):
     @classmethod
     def restored(cls, settings: Mapping[str, Any], reading: Reading) -> Self:
         """Make the task that a saved model was fine-tuned for, as its settings say."""
-        own = (settings.get(OF_TASKS) or {}).get(cls.name) or {}
+        own = of_task(settings, cls.name)
         begin, ends = (token_ids(settings, f"{name}_token_id") for name in ("decoder_start", "eos"))
         return cls(
             reading=reading,
@@ -233,6 +233,13 @@ def unweighted(weights: object) -> None:
         raise UserError("class weights are for tasks with labels; texts have none")
 
 
+def of_task(settings: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+    """Give the settings of generation that a model was saved with for a task, if there are any."""
+    found = settings.get(OF_TASKS)
+    own = found.get(name) if isinstance(found, Mapping) else None
+    return own if isinstance(own, Mapping) else {}
+
+
 def token_ids(settings: Mapping[str, Any], name: str) -> tuple[int, ...]:
     """Read a token, or several, out of a config.json, or out of what it says of the decoder."""
     found = settings.get(name)
@@ -249,9 +256,9 @@ def _writing(settings: Mapping[str, Any]) -> dict[str, Any]:
     say anything but no number of beams, theirs is 1.
     """
     lengths = {
-        f"{most}_new_tokens": settings[name] - 1
+        f"{most}_new_tokens": length - 1
         for most in ("max", "min")
-        if settings.get(name := f"{most}_length") is not None
+        if isinstance(length := settings.get(f"{most}_length"), int)
     }
     known = {field.name for field in fields(Writing)}
     told = {**lengths, **{n: v for n, v in settings.items() if n in known and v is not None}}

@@ -1,4 +1,7 @@
-"""The README.md of a model folder: what the model is, for people who find it."""
+"""What a model is, in words: the README.md of its folder, and lists of its tensors."""
+
+import re
+from collections.abc import Iterable
 
 from torch import nn
 
@@ -27,3 +30,13 @@ tags: [{family.name}, unmask]
 
 What it was trained on, and what it must not be used for, is for its makers to add here.
 """
+
+
+def alike(names: Iterable[str]) -> str:
+    """List names of tensors, those that several layers have once, with how many they are."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"\.\d+\.", ".*.", name), []).append(name)
+    return ", ".join(
+        f"{len(found)} x {name}" if len(found) > 1 else found[0] for name, found in groups.items()
+    )

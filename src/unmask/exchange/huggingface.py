@@ -21,12 +21,12 @@ from torch import Tensor
 
 from unmask.contracts import Family
 from unmask.errors import UserError
-from unmask.exchange.card import card
+from unmask.exchange.card import alike, card
 from unmask.exchange.hub import OLD_WEIGHTS, locate, read_json
 from unmask.model.network import Network
 from unmask.model.spec import Spec
 from unmask.registry import discover
-from unmask.rewriting import OF_TASKS
+from unmask.rewriting import OF_TASKS, of_task
 from unmask.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -237,7 +237,7 @@ def _generation(config: Mapping[str, Any], kept: Mapping[str, Any]) -> Mapping[s
     task = (config.get(OURS) or {}).get("task")
     names = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
     told = {name: config[name] for name in names if config.get(name) is not None}
-    settings = (config.get(OF_TASKS) or {}).get(task)
+    settings = of_task(config, task)
     return {**settings, **told} if settings else kept
 
 
@@ -383,9 +383,10 @@ def _check(
         ],
     }
     if any(complaints.values()):
-        listed = "; ".join(
-            f"{kind} {', '.join(names)}" for kind, names in complaints.items() if names
-        )
+        listed = "; ".join(f"{kind} {alike(names)}" for kind, names in complaints.items() if names)
+        missing = complaints["missing"]
+        if missing and all("crossattention" in name for name in missing):
+            listed += ". A decoder without them is made one with Model.from_encoder_decoder"
         raise UserError(f"the tensors do not fit config.json: {listed}")
 
 

@@ -1,8 +1,6 @@
 """Warm start: an encoder-decoder made of two checkpoints (https://arxiv.org/abs/1907.12461)."""
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -59,12 +57,6 @@ def encoder_decoder(
         },
     )
     return made, family.names(spec, HEAD).theirs(drawn)
-
-
-def alike(names: Iterable[str]) -> str:
-    """List names of tensors, those of several layers once with their number."""
-    counts = Counter(re.sub(r"\.\d+\.", ".*.", name) for name in names)
-    return ", ".join(f"{n} x {name}" if n > 1 else name for name, n in counts.items())
 
 
 def _read(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

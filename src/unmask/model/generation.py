@@ -16,6 +16,12 @@ LEAST: Mapping[str, int] = {
     "seed": 0,
 }
 """The lowest value of settings that are whole numbers."""
+BETWEEN: Mapping[str, tuple[float, float]] = {
+    "length_penalty": (-10, 10),
+    "temperature": (1e-4, 1e4),
+    "repetition_penalty": (1e-4, 1e4),
+}
+"""What settings that are not whole numbers may be; beyond it, numbers overflow."""
 OF_SAMPLING = ("temperature", "top_k", "top_p", "seed")
 OF_BEAMS = ("length_penalty", "early_stopping")
 
@@ -40,7 +46,7 @@ class Generation:
     length_penalty: float | None = None
     """A beam's score is divided by its length to this power, 1 when absent; 0 favours short texts.
     """
-    early_stopping: bool | Literal["never"] | None = None
+    early_stopping: Literal[True, False, "never"] | None = None
     """Stop as soon as there are as many finished beams as beams (true), when no better one seems
     likely (false, and when absent), or only when none is possible (never)."""
     num_return_sequences: int = 1
@@ -70,19 +76,13 @@ class Generation:
         self._refuse_contradictions()
 
     def _refuse_ranges(self) -> None:
-        for name in ("temperature", "repetition_penalty"):
-            if (value := getattr(self, name)) is not None and not value > 0:
-                raise UserError(f"{name} is {value}; it must be above 0")
+        for name, (low, high) in BETWEEN.items():
+            if (value := getattr(self, name)) is not None and not low <= value <= high:
+                raise UserError(f"{name} is {value}; it must be from {low:g} to {high:g}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UserError(f"top_p is {self.top_p}; it is a probability, above 0 and at most 1")
-        if self.early_stopping not in (None, True, False, "never"):
-            raise UserError(
-                f"early_stopping is {self.early_stopping!r}; it may be true, false or 'never'"
-            )
 
     def _refuse_contradictions(self) -> None:
-        if isinstance(self.stop, str):
-            raise UserError(f"stop is the text {self.stop!r}; give a tuple of pieces")
         least, most = self.min_new_tokens, self.max_new_tokens
         if least is not None and most is not None and least > most:
             raise UserError(f"min_new_tokens {least} is more than max_new_tokens {most}")

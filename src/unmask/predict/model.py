@@ -3,10 +3,8 @@
 W width.
 """
 
-import difflib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, get_args, overload
 
@@ -14,17 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmask import console, hardware
+from unmask import config, console, hardware
 from unmask.contracts import Prediction, Task
 from unmask.data.windows import Reading
 from unmask.errors import UserError
 from unmask.exchange import huggingface
+from unmask.exchange.card import alike
 from unmask.exchange.huggingface import Pretrained
-from unmask.exchange.warm_start import alike, encoder_decoder
+from unmask.exchange.warm_start import encoder_decoder
 from unmask.model.generation import Generation
 from unmask.model.prepacked import prepacked
 from unmask.predict.predictor import predictions
-from unmask.predict.purpose import purpose
+from unmask.predict.purpose import check_results, purpose
 from unmask.predict.writing import writer
 from unmask.tasks import fill
 from unmask.tasks.embed import Embedding, Pooling
@@ -160,7 +159,7 @@ class Model:
         if isinstance(items, str | tuple | Mapping):
             raise UserError(f"give a list, as in [{_short(items)}]")
         if top_k is not None:
-            _check(top_k)
+            check_results(self.purpose, top_k)
         records = [self.kind.direct(item, f"item {n}") for n, item in enumerate(items, 1)]
         best = self.purpose.ranked and top_k is None
         found = self._predicted(self.purpose, records, top_k or (1 if best else FILLINGS))
@@ -177,7 +176,7 @@ class Model:
         without a mask or with masks too far apart to be read at once, and for a model that does
         not predict tokens.
         """
-        _check(top_k)
+        check_results(self._filling(), top_k)
         if isinstance(text, str):
             records = [fill.TASK.direct(text, "")]
         else:
@@ -203,7 +202,7 @@ class Model:
         Raises UserError for what is too long otherwise, for settings that contradict each other or
         would change nothing, and for a model that does not write.
         """
-        chosen = _settings(settings)
+        chosen = config.load(Generation, [("generate", settings)])
         able = writer(self.pretrained, self.tokenizer, chosen, truncate, self._products)
         records = [record.texts[0] for record in _several(texts)]
         found = [
@@ -264,17 +263,6 @@ class Model:
         return found
 
 
-def _settings(given: Mapping[str, Any]) -> Generation:
-    """Understand settings of generation. Raises UserError for a name that is none."""
-    names = [field.name for field in fields(Generation)]
-    for name in given:
-        if name not in names:
-            near = difflib.get_close_matches(name, names)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
-            raise UserError(f"{name} is no setting of generation; {hint}")
-    return Generation(**given)
-
-
 def _announce(drawn: Mapping[str, Tensor]) -> None:
     """Say which tensors are new, alike ones of several layers once."""
     size = sum(tensor.numel() for tensor in drawn.values())
@@ -282,11 +270,6 @@ def _announce(drawn: Mapping[str, Tensor]) -> None:
         f"new, drawn at random, to be trained: {len(drawn)} tensors, {size:,} parameters:"
         f" {alike(drawn)}"
     )
-
-
-def _check(top_k: int) -> None:
-    if top_k < 1:
-        raise UserError(f"top_k is {top_k}; ask for at least one result")
 
 
 def _several(texts: Sequence[str]) -> list[Measured]:

@@ -18,7 +18,7 @@ from unmask.predict.bar import bar, told
 from unmask.predict.model import FILLINGS, Model
 from unmask.predict.output import Result, Write
 from unmask.predict.predictor import predictions
-from unmask.predict.purpose import laid_out, purpose
+from unmask.predict.purpose import check_results, laid_out, purpose
 from unmask.predict.records import columns_of
 from unmask.tasks.embed import Embedding
 from unmask.text.columns import sound
@@ -72,6 +72,8 @@ def predict(options: PredictOptions) -> Predicted:
     model = Model.from_pretrained(options.model, options.language)
     model.network.to(hardware.device())
     kind, task = purpose(model.pretrained, options.model, options.task, options.set)
+    if options.top_k is not None:
+        check_results(task, options.top_k)
     run = _Run(kind, _adapted(kind, task, options), options)
     kept: list[Result] = []
     printing = options.output is None

@@ -50,6 +50,12 @@ def purpose(
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
     if isinstance(task, Rewriting):
+        begin, *ends = (
+            number if number is not None and number < pretrained.spec.pieces else None
+            for number in (task.begin, *task.ends)
+        )  # settings of others may name tokens that a small vocabulary has not
+        known = tuple(number for number in ends if number is not None)
+        task = replace(task, begin=begin, ends=known)
         return kind, with_writing(task, pretrained.spec.positions, sets)
     return kind, task
 
@@ -74,6 +80,17 @@ def check_places(writing: Writing, places: int | None) -> None:
         raise UserError(
             f"max_new_tokens is {writing.max_new_tokens}; the decoder has places for"
             f" {places - 1:,}, and one to begin with"
+        )
+
+
+def check_results(task: Task, top_k: int) -> None:
+    """Raise UserError where a task cannot give so many results."""
+    if top_k < 1:
+        raise UserError(f"top_k is {top_k}; ask for at least one result")
+    if isinstance(task, Rewriting) and top_k > task.writing.num_beams:
+        raise UserError(
+            f"top_k is {top_k}, but num_beams {task.writing.num_beams} texts are written of each;"
+            " raise num_beams, or ask for fewer"
         )
 
 

@@ -122,7 +122,7 @@ class Writer:
         longest, wanted = self.pretrained.spec.longest, self.settings.max_new_tokens
         begin = list(self.tokenizer.frames[0].gaps[0])
         if not begin and not ids:
-            begin = list(self._stop()[:1])
+            begin = list(self._ends[:1])
         if self.truncate:
             keep = longest - len(begin) - (wanted or max(self._least, min(MOST, longest // 2)))
             ids = ids[-keep:] if keep > 0 else ids
@@ -135,8 +135,12 @@ class Writer:
         if room < least:
             raise UserError(
                 f"{place}: {len(prompt):,} tokens and {least:,} new ones are more than the"
-                f" {longest:,} that the model reads; ask for fewer, shorten the text, or let its"
-                " beginning be cut with truncate"
+                f" {longest:,} that the model reads; ask for fewer"
+                + (
+                    ""
+                    if self.truncate
+                    else ", shorten the text, or let its beginning be cut with truncate"
+                )
             )
         return _Prompt(prompt, wanted or max(least, min(MOST, room)), None)
 
@@ -181,11 +185,16 @@ class Writer:
         found = token_ids(self.pretrained.settings, name)
         return tuple(one for one in found if 0 <= one < self.pretrained.spec.pieces)
 
+    @property
+    def _ends(self) -> tuple[int, ...]:
+        """Tokens that ended texts in training."""
+        told = self._told("eos_token_id")
+        return told or (() if self.tokenizer.sep is None else (self.tokenizer.sep,))
+
     def _stop(self) -> tuple[int, ...]:
         """Find the tokens that end a text."""
         if self.settings.stop is None:
-            told = self._told("eos_token_id")
-            return told or (() if self.tokenizer.sep is None else (self.tokenizer.sep,))
+            return self._ends
         known = {
             piece: number
             for number, piece in enumerate(self.tokenizer.tokens(range(self.tokenizer.vocab_size)))

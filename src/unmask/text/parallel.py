@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
 
@@ -18,8 +17,14 @@ LANGUAGE = re.compile(r"\.[a-z]{2}")
 
 
 def sides(path: str) -> tuple[str, ...]:
-    """Name the files of `a,b`; a file whose own name has a comma is one."""
-    return (path,) if Path(path).exists() else tuple(path.split(","))
+    """Name the files of `a,b`; a file whose own name has a comma is one.
+
+    Raises UserError where one of several has no name.
+    """
+    found = (path,) if Path(path).exists() else tuple(path.split(","))
+    if not all(found):
+        raise UserError(f"{path!r} names no file on one side of a comma; give both, or one")
+    return found
 
 
 def plain(path: str) -> bool:
@@ -27,30 +32,33 @@ def plain(path: str) -> bool:
     return form(path) == ".txt" or LANGUAGE.fullmatch(form(path)) is not None
 
 
-def lines(paths: Sequence[str], errors: str = "strict") -> Iterator[tuple[str, ...]]:
+def lines(paths: Sequence[str], errors: str | None = None) -> Iterator[tuple[str, ...]]:
     """Give the lines of several files of plain text side by side, with single blanks in them.
 
-    errors: `strict` or `replace`, for bytes that are not UTF-8. Raises UserError for files of rows,
+    errors: `strict` or `replace`, for bytes that are not UTF-8; None: who reads them has no such
+    option, and bytes are errors. Raises UserError for files of rows,
     and, after the last line of the shortest file, when they have not the same number of lines.
     """
     for path in paths:
         if form(path) in OF_ROWS:
-            raise UserError(f"{path}: translations are plain text, a line for each line.")
-    with ExitStack() as stack:
-        streams = [stack.enter_context(opened(path)) for path in paths]
-        for number, row in enumerate(zip_longest(*streams), start=1):
-            if any(line is None for line in row):
-                counts = [
-                    number - 1 + (line is not None) + sum(1 for _ in stream)
-                    for line, stream in zip(row, streams, strict=True)
-                ]
-                told = ", ".join(
-                    f"{path} has {count:,}" for path, count in zip(paths, counts, strict=True)
-                )
-                raise UserError(f"translations need as many lines in each file: {told} lines.")
-            yield tuple(
-                _text(line, path, number, errors) for path, line in zip(paths, row, strict=True)
+            raise UserError(
+                f"{path}: several files side by side are plain text, a line for each line; rows"
+                " with both sides stand in one file"
             )
+    streams = [_lines(path) for path in paths]
+    for number, row in enumerate(zip_longest(*streams), start=1):
+        if any(line is None for line in row):
+            counts = [
+                number - 1 + (line is not None) + sum(1 for _ in stream)
+                for line, stream in zip(row, streams, strict=True)
+            ]
+            told = ", ".join(
+                f"{path} has {count:,}" for path, count in zip(paths, counts, strict=True)
+            )
+            raise UserError(f"translations need as many lines in each file: {told} lines.")
+        yield tuple(
+            _text(line, path, number, errors) for path, line in zip(paths, row, strict=True)
+        )
 
 
 def join(paths: Sequence[str], out: Path, errors: str) -> int:
@@ -68,11 +76,19 @@ def join(paths: Sequence[str], out: Path, errors: str) -> int:
     return left_out
 
 
-def _text(line: bytes, path: str, number: int, errors: str) -> str:
+def _lines(path: str) -> Iterator[bytes]:
+    """Give the lines of a file; what goes wrong with it is told of it, whatever else is open."""
+    with opened(path) as stream:
+        yield from stream
+
+
+def _text(line: bytes, path: str, number: int, errors: str | None) -> str:
+    encoding = "utf-8-sig" if number == 1 else "utf-8"
     try:
-        return " ".join(line.decode("utf-8-sig" if number == 1 else "utf-8", errors).split())
+        return " ".join(line.decode(encoding, errors or "strict").split())
     except UnicodeDecodeError as error:
+        otherwise = "" if errors is None else ", or pass --errors replace"
         raise UserError(
             f"{path}, line {number:,}: not UTF-8 (byte {error.start + 1} of the line)."
-            " Save the file as UTF-8, or pass --errors replace."
+            f" Save the file as UTF-8{otherwise}."
         ) from error

@@ -237,10 +237,10 @@ def _tuning(options: FinetuneOptions, kind: Kind, start: Pretrained) -> Tuning:
     if kind.head == HEAD:
         check_places(tuning.generation, places)
         frozen = tuning.layers.gradual or tuning.layers.last is not None
-        if becomes_writer(kind, start) and frozen:
+        if frozen and (options.recipe is not None or becomes_writer(kind, start)):
             raise UserError(
-                f"layers: {kind.name} makes an encoder-decoder of this BERT, which has new weights"
-                " in every block; train all of them, or start from an encoder-decoder"
+                "layers.last and layers.gradual: the model has new weights in every block; train"
+                " all of them, or start from one that can write"
             )
     elif tuning.smoothing or tuning.generation != Writing():
         raise UserError(f"smoothing and generation change nothing: {kind.name} writes no text")

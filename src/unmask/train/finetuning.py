@@ -14,8 +14,9 @@ import torch
 from unmask import hardware
 from unmask.contracts import Kind, Prediction, Task
 from unmask.exchange import huggingface
+from unmask.exchange.card import alike
 from unmask.exchange.huggingface import OURS, Pretrained
-from unmask.exchange.warm_start import HEAD, alike, encoder_decoder
+from unmask.exchange.warm_start import HEAD, encoder_decoder
 from unmask.model.network import Network
 from unmask.model.prepacked import prepacked
 from unmask.predict.predictor import predictions

@@ -258,6 +258,11 @@ def _checkpoint(source: str, recipe: Recipe, tokenizer: Tokenizer) -> Pretrained
     """Read a checkpoint to go on from; it must suit the stores and the recipe."""
     head, family = head_of(recipe), huggingface.family(source)
     if head not in family.heads:
+        if list(family.heads) == ["seq2seq-lm"]:
+            raise UserError(
+                f"--model {source} is of the family {family.name}, which is not pre-trained but"
+                " learns of texts and what is to be written: unmask finetune translation does that"
+            )
         raise UserError(
             f"--model {source} is of the family {family.name}, which has no head {head} as this"
             f" recipe needs; take --recipe {family.name}-mini, or another objective and data.form"
