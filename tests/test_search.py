@@ -108,7 +108,7 @@ def test_what_ends_a_text_ends_it_as_in_transformers(
         assert found[-1] == [[ids for ids, _ in own] for own in theirs]
     assert all(one != other for one, other in pairwise(found))
     ended = [ids[-1] in stop for own in found[0] for ids in own]
-    assert sum(ended) > len(ended) / 3
+    assert sum(ended) >= len(ended) / 3
 
 
 class Uncached:
