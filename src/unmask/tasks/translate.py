@@ -49,6 +49,7 @@ class TranslationKind:
             return
         if len(sides) > 2:
             raise UserError(f"{path}: {len(sides)} files; give one of each of two languages")
+        parallel.check(sides)  # before hours may be spent on those that have partners
         for number, found in enumerate(parallel.lines(sides), 1):
             names = ("source", "target") if len(sides) == 2 else (ALONE,)
             fields = dict(zip(names, found, strict=True))

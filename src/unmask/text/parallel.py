@@ -48,17 +48,18 @@ def lines(paths: Sequence[str], errors: str | None = None) -> Iterator[tuple[str
     streams = [_lines(path) for path in paths]
     for number, row in enumerate(zip_longest(*streams), start=1):
         if any(line is None for line in row):
-            counts = [
-                number - 1 + (line is not None) + sum(1 for _ in stream)
-                for line, stream in zip(row, streams, strict=True)
-            ]
-            told = ", ".join(
-                f"{path} has {count:,}" for path, count in zip(paths, counts, strict=True)
-            )
-            raise UserError(f"translations need as many lines in each file: {told} lines.")
+            check(paths)
         yield tuple(
             _text(line, path, number, errors) for path, line in zip(paths, row, strict=True)
         )
+
+
+def check(paths: Sequence[str]) -> None:
+    """Count the lines of files. Raises UserError when they have not the same number."""
+    counts = {path: sum(1 for _ in _lines(path)) for path in paths}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{path} has {count:,}" for path, count in counts.items())
+        raise UserError(f"translations need as many lines in each file: {told} lines.")
 
 
 def join(paths: Sequence[str], out: Path, errors: str) -> int:
