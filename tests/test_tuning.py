@@ -1,4 +1,4 @@
-"""Settings of fine-tuning where nothing is said: those of the papers, and what follows from them."""
+"""Settings of fine-tuning where nothing is said: those of the papers."""
 
 import pytest
 
