@@ -1,11 +1,13 @@
 """Where results are filed: as JSON, with the machine and the versions that they were made with."""
 
 import argparse
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ PACKAGES = (
     "sentence-transformers",
     "onnxruntime",
     "openvino",
+    "nncf",
     "datasets",
     "numpy",
 )
@@ -42,12 +45,39 @@ def read(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
 
 
 def write(name: str, content: Mapping[str, Any], folder: Path = RESULTS) -> None:
-    """File results under a name, whole or not at all, with the machine that they are of."""
+    """File results under a name, whole or not at all, with the machine that they are of.
+
+    Parts that may be older name their own machine.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / f"{name}.new"
     text = json.dumps({**content, "machine": machine()}, indent=1)
     new.write_text(text + "\n", encoding="utf-8")
     new.replace(folder / f"{name}.json")
+
+
+def kept(
+    folder: Path, made_of: Mapping[str, Any], make: Callable[[Path], object] | None = None
+) -> Path:
+    """Give a folder that is made once, and anew where it was made of something else.
+
+    Raises SystemExit where it is not there and nothing says how to make it.
+    """
+    note, wanted = folder / "made_of.json", json.loads(json.dumps(made_of))
+    if note.exists() and json.loads(note.read_text(encoding="utf-8")) == wanted:
+        return folder
+    if make is None:
+        raise SystemExit(f"{folder} is missing, or made of something else; make it first")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    make(folder)
+    note.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def printed(path: Path) -> str:
+    """Give the fingerprint of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def machine() -> dict[str, Any]:
