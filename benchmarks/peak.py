@@ -3,12 +3,12 @@
 Other figures are given as shares of it. Contestants of `turns.py`.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from turns import Contestant, Figures, Job
+from job import Job
+from turns import Contestant, Turns
 
 SIZE = 2048
 """Rows and columns of the matrices."""
@@ -36,14 +36,16 @@ def peak(kind: str) -> Job:
     return Job(round=multiply, tokens=0, operations=operations)
 
 
-def beside_peaks(found: Mapping[str, Figures]) -> dict[str, Any]:
+def beside_peaks(found: Turns) -> dict[str, Any]:
     """Put together what the peaks were, and what the others reached of that in bfloat16."""
-    peaks = {one.name: found[one.name].speed for one in PEAKS}
+    names = {one.name for one in PEAKS}
+    peaks = {name: found.figures[name].speed for name in names & set(found.figures)}
     return {
-        "peaks": {name.removeprefix("peak "): speed for name, speed in peaks.items()},
+        "peaks": {name.removeprefix("peak "): speed for name, speed in sorted(peaks.items())},
         "contestants": {
-            name: figures.told(peaks["peak bfloat16"])
-            for name, figures in found.items()
-            if name not in peaks
+            name: figures.told(peaks.get("peak bfloat16"))
+            for name, figures in found.figures.items()
+            if name not in names
         },
+        "failed": found.failed,
     }

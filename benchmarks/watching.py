@@ -1,15 +1,24 @@
-"""Runs a command, and watches what it and all its processes take: time and memory."""
+"""Runs a command, and watches what it and all its processes take: time and memory.
+
+Commands take turns as the contestants of `turns.py` do, who are processes that stay.
+"""
 
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PAUSE = 0.1
 """Seconds between two looks."""
+PATIENCE = 3600.0
+"""Seconds that a command may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,9 @@ def watch(command: Sequence[str], environment: Mapping[str, str] | None = None) 
         with suppress(subprocess.TimeoutExpired):
             output, errors = process.communicate(timeout=PAUSE)
             break
+        if time.perf_counter() - begin > PATIENCE:
+            process.kill()
+            raise SystemExit(f"{' '.join(command)} took more than {PATIENCE:,.0f} s")
         every = [_bytes(one) for one in _tree(process.pid)]
         looks.append((sum(both for both, _ in every), sum(own for _, own in every)))
     seconds = time.perf_counter() - begin
@@ -47,6 +59,34 @@ def watch(command: Sequence[str], environment: Mapping[str, str] | None = None) 
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{errors}")
     memory, own = (max(column) for column in zip(*looks, strict=True))
     return Watched(seconds, memory, own, output)
+
+
+def take_turns(
+    contestants: Mapping[str, Callable[[], T]],
+    rounds: int,
+    compare: Callable[[Mapping[str, T]], Mapping[str, str]],
+    file: Callable[[Mapping[str, list[T]], Mapping[str, str]], object],
+) -> dict[str, str]:
+    """Let contestants run one after the other, several times; gives the errors of who failed.
+
+    The first round does not count: compare is given what it gave, and tells who is left out.
+    file: is given what there is after each other round, and the errors.
+    """
+    found: dict[str, list[T]] = {name: [] for name in contestants}
+    failed: dict[str, str] = {}
+    for number in range(rounds + 1):
+        for name in [name for name in contestants if name not in failed]:
+            try:
+                found[name].append(contestants[name]())
+            except SystemExit as error:
+                failed[name] = str(error)[-500:]
+                print(f"{name} is left out: {error}", file=sys.stderr, flush=True)
+        there = {name: every for name, every in found.items() if name not in failed}
+        if number == 0:
+            failed |= compare({name: every.pop() for name, every in there.items()})
+        else:
+            file(there, failed)
+    return failed
 
 
 def _tree(root: int) -> list[int]:
