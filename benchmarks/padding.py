@@ -3,8 +3,11 @@
 B sequences of a batch, L tokens of the longest, T tokens of all.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from unmask.contracts import Batch
 
@@ -34,11 +37,31 @@ def rows(batch: Batch) -> Rows:
     }
 
 
-def divided(filled: Rows, size: int, generator: torch.Generator) -> list[Rows]:
-    """Draw batches of so many rows in random order, each cut off behind its longest sequence."""
+def joined(every: Sequence[Rows]) -> Rows:
+    """Put the rows of several batches under each other, filled up to the longest of all."""
+    longest = max(one["input_ids"].shape[1] for one in every)
+
+    def widened(name: str, values: Tensor) -> Tensor:
+        if values.ndim == 1:
+            return values
+        blank = -100 if name == "labels" else 0
+        return pad(values, (0, longest - values.shape[1]), value=blank)
+
+    return {name: torch.cat([widened(name, one[name]) for one in every]) for name in every[0]}
+
+
+def divided(filled: Rows, size: int, sort: bool, generator: torch.Generator) -> list[Rows]:
+    """Cut rows into equal parts of about so many, each cut off behind its longest sequence.
+
+    They are drawn in random order, or sorted by length.
+    """
+    sizes = filled["attention_mask"].sum(1)
+    order = torch.randperm(len(sizes), generator=generator)
+    if sort:
+        order = sizes.argsort(descending=True)
     found = []
-    for drawn in torch.randperm(len(filled["input_ids"]), generator=generator).split(size):
-        longest = int(filled["attention_mask"][drawn].sum(1).max())
+    for drawn in order.tensor_split(max(1, round(len(sizes) / size))):
+        longest = int(sizes[drawn].max())
         found.append(
             {
                 name: values[drawn] if values.ndim == 1 else values[drawn, :longest]

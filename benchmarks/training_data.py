@@ -1,13 +1,16 @@
 """What training is timed with: steps of sentence pairs from novels, and models to begin from."""
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import operations
-from filing import WORK
-from novels import STORE
+from filing import WORK, kept
+from job import Answers
+from novels import STORE, novels
 from unmask.contracts import Batch
 from unmask.exchange import huggingface
 from unmask.model.spec import Spec
@@ -38,15 +41,35 @@ def model(name: str, recipe: Recipe, spread: float = 1.0) -> Path:
     spread: by how much the embeddings are larger than usual, and so the scores of tokens further
     apart.
     """
-    folder = MODELS / name
-    if not (folder / "config.json").exists():
+    made_of = {"recipe": repr(recipe), "spread": spread, "store": novels().fingerprint}
+
+    def make(folder: Path) -> None:
         text = corpus(recipe)
         wanted = Settings(stores=text.sources, heldout="", seed=0, recipe=recipe)
         made = model_of(wanted, text)
         with torch.no_grad():
             made.network.encoder.embeddings.piece.weight *= spread
         huggingface.write(made, folder)
-    return folder
+
+    return kept(MODELS / name, made_of, make)
+
+
+def slopes(network: torch.nn.Module, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Give the gradients of some weights; `{last}` in a name is the number of the last block."""
+    weights = dict(network.named_parameters())
+    last = max(int(part) for name in weights for part in name.split(".") if part.isdigit())
+    found = {}
+    for name, path in names.items():
+        grad = weights[path.format(last=last)].grad
+        assert grad is not None, "the gradient was made"
+        found[name] = grad.float().flatten().numpy().copy()
+    return found
+
+
+def named(float32: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]) -> Answers:
+    """Put answers in both precisions together."""
+    kinds = {"float32": float32, "own": own}
+    return {f"{kind} {name}": values for kind in kinds for name, values in kinds[kind].items()}
 
 
 def tokens(taken: list[StepData]) -> int:

@@ -7,13 +7,21 @@ import numpy as np
 import torch
 
 import training_data
-from turns import Answers, Job
+from job import Answers, Job
 from unmask.exchange import huggingface
 from unmask.train.batches import StepData
 from unmask.train.loop import Trainer
 from unmask.train.parallel import World
 from unmask.train.pretraining import plan_of
 from unmask.train.recipe import load_recipe
+
+SLOPES = {
+    "first": "encoder.blocks.0.attention.output.weight",
+    "last": "encoder.blocks.{last}.feed_forward.down.weight",
+    "head": "head.masked.transform.weight",
+    "pooler": "head.pooler.dense.weight",
+}
+"""Weights whose gradients are compared."""
 
 
 def unmask(
@@ -38,19 +46,20 @@ def unmask(
             number = next(numbers)
             trainer.step(step, number, number, rate, stop=False)
 
-    def answer(step: StepData, dtype: torch.dtype) -> np.ndarray:
-        """Give the mean loss of the tokens, that of the pairs, and the gradient's norm."""
+    def answer(step: StepData, dtype: torch.dtype) -> dict[str, np.ndarray]:
+        """Give the mean loss of the tokens, that of the pairs, the gradient's norm, and slopes."""
         judge = Trainer(replace(plan, dtype=dtype), network, text.objective, World())
         counts = torch.tensor(list(step.counts.values()))
         (batch,) = step.batches
         losses = judge.backward(batch, counts)[0] / counts
-        slopes = [parameter.grad for parameter in network.parameters()]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in network.parameters()])
+        found = training_data.slopes(network, SLOPES)
         network.zero_grad()
-        return np.array([*losses.tolist(), float(torch.nn.utils.get_total_norm(slopes))])
+        return {"losses": np.array([*losses.tolist(), float(norm)]), **found}
 
     def answers() -> Answers:
         (step,) = training_data.steps(training_data.corpus(load_recipe(recipe, sets=sample)), 1)
-        return {"float32": answer(step, torch.float32), "own": answer(step, torch.bfloat16)}
+        return training_data.named(answer(step, torch.float32), answer(step, torch.bfloat16))
 
     return Job(
         round=train,
