@@ -3,26 +3,37 @@
     python benchmarks/stream.py
 
 Contestants, in turns: the stream of batches over a whole epoch of the novels, its planning
-included; and transformers' masking collator on ready-made rows of the same tokens, which are given
-to it as lists, as `datasets` gives them, and as tensors. Neither side tokenises. The store is made
-once, in .bench. Written to benchmarks/results/stream.json.
+included, as tensors that the training loop gets; and transformers' masking collator on ready-made
+rows of the same tokens, which are given to it as lists, as `datasets` gives them, and as tensors.
+Neither side tokenises. Before anything is timed, the shares of tokens that are masked are compared.
+The store is made once, in .bench. Written to benchmarks/results/stream.json.
 """
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 import torch
 from transformers import BertTokenizerFast, DataCollatorForLanguageModeling
 
 import filing
+from job import Answers, Job
 from novels import TOKENIZER, novels
-from turns import Contestant, Job, take_turns
-from unmask.data.masking import Masking, Vocabulary, mask
-from unmask.data.stream import Source, Stream
+from turns import Contestant, Turns, finish, take_turns
+from unmask.contracts import Batch
+from unmask.data.masking import Masking, Vocabulary
+from unmask.data.stream import Source, Step, Stream
+from unmask.objectives.masked import MaskedObjective
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.corpus import PLANNERS
 
 BATCH = 4096  # tokens
 ROWS = 128  # tokens of a row of the collator
 ROWS_TOTAL = 1 << 21  # tokens that the collator is given in a round
+MASKED, CLOSE = 0.15, 0.005
+"""The share of ordinary tokens that is masked, and by how much it may differ."""
+SAMPLE = 64
+"""Batches that it is counted in."""
 
 CONTESTANTS = [
     Contestant(name=name, job=f"stream:{job}", options=options)
@@ -45,26 +56,40 @@ def ours(form: str, length: int, whole_word: bool = False) -> Job:
     """Run through an epoch from nothing."""
     store = novels()
     vocabulary = Vocabulary.of(Tokenizer.load(store.tokenizer))
-    masking = Masking(whole_word=whole_word)
+    aim = MaskedObjective(
+        vocabulary=vocabulary,
+        masking=Masking(whole_word=whole_word),
+        pair="nsp" if form == "pairs" else None,
+    )
     documents = np.arange(store.documents_total)
 
-    def run() -> tuple[int, int]:
-        """Give the tokens and the batches."""
+    def batches() -> Iterator[tuple[Step, Batch]]:
         source = Source(store=store, documents=documents, planner=PLANNERS[form])
         stream = Stream(
             sources=[source], vocabulary=vocabulary, seed=0, length=length, tokens=BATCH
         )
-        tokens = 0
         for step in stream.run():
-            packed = step.packed
-            masked = mask(packed.ids, packed.cu_seqlens, vocabulary, masking, step.rng)
-            tokens += masked.ids.size
+            yield step, aim.corrupt(step.packed, step.rng)
+
+    def run() -> tuple[int, int]:
+        """Give the tokens and the batches."""
+        tokens = 0
+        for step, batch in batches():
+            tokens += len(batch.tokens.ids)
             if step.state["places"][0][0] > 0:  # the second epoch has begun
                 return tokens, step.number + 1
         raise AssertionError("a stream has no end")
 
-    tokens, batches = run()
-    return Job(round=run, tokens=tokens, facts={"budget_used": tokens / (batches * BATCH)})
+    def answers() -> Answers:
+        masked = ordinary = 0
+        for step, batch in islice(batches(), SAMPLE):
+            masked += len(batch.labels)
+            ordinary += int((~np.isin(step.packed.ids, vocabulary.special)).sum())
+        return {"masked": np.array(masked / ordinary)}
+
+    tokens, steps = run()
+    used = {"budget_used": tokens / (steps * BATCH)}
+    return Job(round=run, tokens=tokens, answers=answers, facts=used)
 
 
 def collator(tensors: bool) -> Job:
@@ -85,25 +110,48 @@ def collator(tensors: bool) -> Job:
         for row, flags in zip(*columns, strict=True)
     ]
 
-    def run() -> None:
+    def batches() -> Iterator[Mapping[str, torch.Tensor]]:
         step = BATCH // ROWS
         for first in range(0, len(examples), step):
-            collate(examples[first : first + step])
+            yield collate(examples[first : first + step])
 
-    return Job(round=run, tokens=ids.size)
+    def run() -> None:
+        for _ in batches():
+            pass
+
+    def answers() -> Answers:
+        labels = [batch["labels"] for batch in islice(batches(), SAMPLE)]
+        masked = sum(int((one != -100).sum()) for one in labels)
+        ordinary = sum(one.numel() // ROWS * (ROWS - 2) for one in labels)
+        return {"masked": np.array(masked / ordinary)}
+
+    return Job(round=run, tokens=ids.size, answers=answers)
+
+
+def compared(found: Mapping[str, Answers]) -> dict[str, str]:
+    """See who masks another share of the tokens."""
+    shares = {name: float(answers["masked"]) for name, answers in found.items()}
+    return {
+        name: f"masks {share:.2%} of the tokens"
+        for name, share in shares.items()
+        if abs(share - MASKED) > CLOSE
+    }
 
 
 def main() -> None:
     """Let the contestants take turns, on one thread each."""
     options = filing.options(__doc__).parse_args()
-    store = novels()
-    found = take_turns(CONTESTANTS, options.rounds, threads=1)
-    told = {name: figures.told() for name, figures in found.items()}
-    content = {"tokens": store.tokens_total, "batch_tokens": BATCH, "contestants": told}
-    filing.write("stream", content, options.out)
-    for name, one in told.items():
+    content = {"tokens": novels().tokens_total, "batch_tokens": BATCH}
+
+    def file(turns: Turns) -> None:
+        filing.write("stream", content | turns.told(), options.out)
+
+    turns = take_turns(CONTESTANTS, options.rounds, 1, compared, file)
+    file(turns)
+    for name, one in turns.told()["contestants"].items():
         used = f", {one['budget_used']:.1%} of the budget used" if "budget_used" in one else ""
         print(f"{name}: {one['tokens_per_second'] / 1e6:.1f} M tokens/s{used}")
+    finish(turns.failed)
 
 
 if __name__ == "__main__":
