@@ -6,7 +6,7 @@ Of bert-mini, training steps and the encoder alone, on sentence pairs of novels;
 to 1 GB, the novels again and again, `unmask prepare` as a whole command, and the stream: planning
 an epoch up to its first batch, and a thousand batches after it. The points of an axis take turns.
 Every point of the corpus is filed in .bench/growth when it is there, and so is every other axis:
-started again, what is filed is not measured again.
+started again, what is filed with the same options is not measured again.
 
 Written to benchmarks/results: growth.json and a chart for each axis, growth-AXIS.svg.
 """
@@ -15,6 +15,8 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ import growth_jobs
 import training_data
 from filing import DATA, WORK
 from novels import TOKENIZER, novels
-from turns import Contestant, take_turns
+from turns import Contestant, finish, take_turns
 from unmask.text.opening import blocks
 from unmask.train.recipe import load_recipe
 from watching import watch
@@ -42,51 +44,59 @@ WORKS = {"training": "growth_jobs:train", "encoding": "growth_jobs:read"}
 Point = dict[str, Any]
 
 
-def points(
-    sizes: Sequence[tuple[int, int]], recipe: str, rounds: int, threads: int
-) -> dict[str, list[Point]]:
-    """Measure both works at several (length, tokens of a batch), which take turns."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an axis is measured."""
+
+    length: int
+    """Tokens of a sequence, at most."""
+    tokens: int
+    """Tokens of a batch."""
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """Tell it from others."""
+        return f"{self.length} {self.tokens} {self.threads}"
+
+
+def points(places: Sequence[Place], recipe: str, rounds: int) -> dict[str, list[Point]]:
+    """Measure both works at several places, which take turns. Raises SystemExit where one fails."""
     model = str(training_data.model(recipe, load_recipe(recipe)))
     found = {}
     for work, job in WORKS.items():
         contestants = [
             Contestant(
-                name=f"{length} {tokens}",
+                name=place.name,
                 job=job,
                 options={
                     "recipe": recipe,
                     "model": model,
-                    "length": length,
-                    "tokens": tokens,
-                    "count": max(1, ROUND // tokens),
+                    "length": place.length,
+                    "tokens": place.tokens,
+                    "count": max(1, ROUND // place.tokens),
                 },
+                threads=place.threads,
             )
-            for length, tokens in sizes
+            for place in places
         ]
-        told = take_turns(contestants, rounds, threads)
+        turns = take_turns(contestants, rounds, threads=1)
+        finish(turns.failed)
         found[work] = [
-            {"length": length, "batch": tokens, "threads": threads}
-            | told[f"{length} {tokens}"].told()
-            for length, tokens in sizes
+            {"length": place.length, "batch": place.tokens, "threads": place.threads}
+            | turns.figures[place.name].told()
+            for place in places
         ]
-    return found
-
-
-def over_threads(recipe: str, rounds: int) -> dict[str, list[Point]]:
-    """Measure both works with one thread, and with two."""
-    found: dict[str, list[Point]] = {work: [] for work in WORKS}
-    for threads in THREADS:
-        for work, one in points([(LENGTH, BATCH)], recipe, rounds, threads).items():
-            found[work] += one
     return found
 
 
 def over_corpus(megabytes: Sequence[int], workers: int, folder: Path) -> dict[str, list[Point]]:
     """Prepare ever larger texts, and read the stores."""
-    found = [
-        filed(folder / f"corpus-{size}.json", lambda size=size: of_corpus(size, workers))
-        for size in megabytes
-    ]
+    found = []
+    for size in megabytes:
+        options = {"megabytes": size, "workers": workers}
+        make = partial(of_corpus, size, workers)
+        found.append(filed(folder / f"corpus-{size}.json", options, make))
     return {work: [point[work] for point in found] for work in ("prepare", "stream")}
 
 
@@ -125,17 +135,19 @@ def write_text(path: Path, size: int) -> None:
         file.truncate(max(0, size - 100_000) + tail.rindex(b"\n") + 1)
 
 
-def filed(path: Path, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """Read what is filed, or make and file it."""
+def filed(
+    path: Path, options: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Read what is filed with these options, or make and file it."""
     found = filing.read(path.stem, path.parent)
-    if found is None:
-        filing.write(path.stem, make(), path.parent)
+    if found is None or found.get("options") != json.loads(json.dumps(options)):
+        filing.write(path.stem, {**make(), "options": options}, path.parent)
         found = filing.read(path.stem, path.parent)
         assert found is not None, "it was just written"
-    return {name: value for name, value in found.items() if name != "machine"}
+    return found
 
 
-def draw(axis: str, works: Mapping[str, Sequence[Point]], folder: Path) -> None:
+def draw(axis: str, works: Mapping[str, Any], folder: Path) -> None:
     """Draw time and memory over what grows."""
     name, label = {
         "length": ("length", "longest sequence"),
@@ -147,7 +159,7 @@ def draw(axis: str, works: Mapping[str, Sequence[Point]], folder: Path) -> None:
     def curve(of: Callable[[Point], float], chosen: Sequence[str]) -> dict[str, Any]:
         return {work: [(point[name], of(point)) for point in works[work]] for work in chosen}
 
-    every = list(works)
+    every = [work for work in works if work not in ("options", "machine")]
     if axis == "corpus":
         panels = {
             "seconds": {
@@ -174,18 +186,24 @@ def main() -> None:
     parser.add_argument("--points", type=int, help="of each axis, the smallest, for a trial")
     parser.add_argument("--work", type=Path, default=FOLDER, help="folder of what is measured")
     options = parser.parse_args()
-    novels()
-    few, recipe = slice(options.points), options.recipe
-    rounds, threads = options.rounds, options.threads
-    makes: dict[str, Callable[[], dict[str, list[Point]]]] = {
-        "length": lambda: points([(n, BATCH) for n in LENGTHS[few]], recipe, rounds, threads),
-        "tokens": lambda: points([(LENGTH, n) for n in TOKENS[few]], recipe, rounds, threads),
-        "threads": lambda: over_threads(recipe, rounds),
-        "corpus": lambda: over_corpus(MEGABYTES[few], threads, options.work),
+    store = novels()
+    few, recipe, threads = slice(options.points), options.recipe, options.threads
+    places = {
+        "length": [Place(length, BATCH, threads) for length in LENGTHS[few]],
+        "tokens": [Place(LENGTH, tokens, threads) for tokens in TOKENS[few]],
+        "threads": [Place(LENGTH, BATCH, count) for count in THREADS],
     }
     content = filing.read("growth", options.out) or {}
     for axis in options.axes:
-        content[axis] = filed(options.work / f"{axis}.json", makes[axis])
+        if axis == "corpus":
+            sizes = MEGABYTES[few]
+            key: dict[str, Any] = {"megabytes": sizes, "workers": threads}
+            make = partial(over_corpus, sizes, threads, options.work)
+        else:
+            key = {"recipe": recipe, "rounds": options.rounds, "store": store.fingerprint}
+            key["places"] = [place.name for place in places[axis]]
+            make = partial(points, places[axis], recipe, options.rounds)
+        content[axis] = filed(options.work / f"{axis}.json", key, make)
         filing.write("growth", content, options.out)
         draw(axis, content[axis], options.out)
         print(axis, json.dumps(content[axis], indent=1), flush=True)

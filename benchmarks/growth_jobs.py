@@ -10,14 +10,15 @@ import numpy as np
 import torch
 
 import training_data
+from job import Job
 from training_ours import unmask
-from turns import Job
 from unmask.contracts import Batch
 from unmask.data.masking import Masking, Vocabulary, mask
 from unmask.data.pairs import plan_pairs
 from unmask.data.store import Store
 from unmask.data.stream import Source, Stream
 from unmask.exchange import huggingface
+from unmask.model.prepacked import prepacked
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.recipe import load_recipe
 
@@ -41,9 +42,9 @@ def train(recipe: str, model: str, length: int, tokens: int, count: int) -> Job:
 
 
 def read(recipe: str, model: str, length: int, tokens: int, count: int) -> Job:
-    """Run the encoder on the same batches, without gradients."""
+    """Run the encoder on the same batches as `Model.embed` does: with weights laid out once."""
     wanted = load_recipe(recipe, sets=sized(length, tokens))
-    network = huggingface.read(model, "pretraining").network
+    network = prepacked(huggingface.read(model, "pretraining").network.eval(), torch.bfloat16)
     taken = training_data.steps(training_data.corpus(wanted), count)
     batches = [batch for step in taken for batch in step.batches if isinstance(batch, Batch)]
 
@@ -51,7 +52,7 @@ def read(recipe: str, model: str, length: int, tokens: int, count: int) -> Job:
     def run() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             for batch in batches:
-                network(batch.tokens)
+                network.encoder(batch.tokens)
 
     return Job(round=run, tokens=training_data.tokens(taken))
 
