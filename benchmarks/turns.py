@@ -208,7 +208,8 @@ class Process:
 
 def environment(contestant: Contestant, threads: int) -> dict[str, str]:
     """Give the variables that a contestant is started with."""
-    found = {name: value for name, value in os.environ.items() if name not in THREADS}
+    ours = {*THREADS, *ALLOCATOR}
+    found = {name: value for name, value in os.environ.items() if name not in ours}
     found["HF_HUB_OFFLINE"] = "1"
     if contestant.as_it_comes:
         return found
