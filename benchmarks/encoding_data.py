@@ -1,30 +1,30 @@
-"""The texts that are encoded: film reviews, and single sentences. All-MiniLM-L6-v2 encodes them.
+"""The texts that are encoded, as their contestants read them; all-MiniLM-L6-v2 encodes them.
 
-W width.
+It imports little, so that a contestant's memory is its own. W width.
 """
 
-import gzip
 import importlib.util
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoTokenizer
 
 import operations
-from filing import DATA
-from turns import Answers, Job
+from filing import WORK
+from job import Answers, Job
 
+FILES = WORK / "encoding"
+"""What is made once: texts, and the peers' files."""
 LENGTH = 256
 """Pieces of a text that are read, as the model's own settings have it."""
-REVIEWS, SENTENCES = 256, 1024
 SAMPLE = 48
 """Texts whose states are compared."""
 REPEATS = 20
 """How often a single text is encoded in a round."""
+TRIED = 2
+"""Every so many-th of many texts is encoded in a trial."""
 LAYERS, WIDTH, INNER = 6, 384, 1536
 
 
@@ -51,18 +51,22 @@ def job(work: Work, encode: Encode, read: Read) -> Job:
     """Make the job of a contestant that can do both."""
 
     def answers() -> Answers:
-        found = {"states": np.concatenate(read(work.texts[:SAMPLE]))}
+        found = {
+            "vectors": encode(work.texts),
+            "states": np.concatenate(read(work.texts[:SAMPLE])),
+        }
         if work.judged:
             firsts, seconds, _ = pairs()
-            found["vectors"] = encode(firsts + seconds)
+            found["judged"] = encode(firsts + seconds)
         return found
 
-    def run() -> None:
+    def run(texts: Sequence[str] = work.texts) -> None:
         for _ in range(work.repeats):
-            encode(work.texts)
+            encode(texts)
 
     return Job(
         round=run,
+        trial=lambda: run(work.texts[::TRIED]),
         tokens=work.repeats * sum(work.sizes),
         operations=work.repeats * operations.encoder(work.sizes, LAYERS, WIDTH, INNER),
         answers=answers,
@@ -70,38 +74,17 @@ def job(work: Work, encode: Encode, read: Read) -> Job:
     )
 
 
-@cache
 def work_of(name: str) -> Work:
     """Read `reviews`, `sentences`, or one text of so many pieces: `16`."""
-    tokenizer = AutoTokenizer.from_pretrained(start())
-    if name.isdigit():
-        ids = tokenizer(_reviews(1)[0])["input_ids"][1 : int(name) - 1]
-        texts = [tokenizer.decode(ids)]
-    else:
-        texts = _reviews(REVIEWS) if name == "reviews" else pairs()[0][:SENTENCES]
-    found = tokenizer(texts, truncation=True, max_length=LENGTH)["input_ids"]
-    return Work(
-        texts=texts,
-        sizes=[len(ids) for ids in found],
-        repeats=REPEATS if name.isdigit() else 1,
-        judged=name == "sentences",
-    )
+    found = json.loads((FILES / "texts" / f"{name}.json").read_text(encoding="utf-8"))
+    repeats = REPEATS if name.isdigit() else 1
+    return Work(found["texts"], found["sizes"], repeats, judged=name == "sentences")
 
 
-def _reviews(count: int) -> list[str]:
-    with gzip.open(DATA / "imdb" / "test.jsonl.gz", "rt", encoding="utf-8") as lines:
-        found = [json.loads(line)["text"] for line in lines]
-    return found[:: len(found) // count][:count]
-
-
-@cache
 def pairs() -> tuple[list[str], list[str], list[float]]:
     """Read STS-B's development set: first sentences, second sentences, how alike they are."""
-    with (DATA / "stsb" / "dev.tsv").open(encoding="utf-8") as lines:
-        next(lines)
-        rows = [line.rstrip("\n").split("\t") for line in lines]
-    firsts, seconds, scores = zip(*rows, strict=True)
-    return list(firsts), list(seconds), [float(score) for score in scores]
+    found = json.loads((FILES / "texts" / "pairs.json").read_text(encoding="utf-8"))
+    return found["firsts"], found["seconds"], found["scores"]
 
 
 def start() -> Path:

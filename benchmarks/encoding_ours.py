@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from encoding_data import LENGTH, job, start, work_of
-from turns import Job
+from job import Job
 from unmask import Model
 from unmask.data.windows import Reading
 from unmask.model.prepacked import prepacked
@@ -15,7 +15,7 @@ from unmask.tasks.embed import Embedding
 from unmask.tasks.regress import Measured
 
 
-def unmask(work: str, precision: str) -> Job:
+def encoder(work: str, precision: str) -> Job:
     """What `Model.embed` does, in either precision."""
     model = Model.from_pretrained(start())
     products = torch.bfloat16 if precision == "bfloat16" else torch.float32
