@@ -73,8 +73,8 @@ def losses(kept: list[dict[str, Any]], epochs: int) -> list[float]:
     return [float(part.mean()) for part in found.tensor_split(epochs)]
 
 
-def steps(work: Work, count: int) -> Steps:
-    """Make ready to take steps of the first batches, for the clock."""
+def begun(work: Work) -> tuple[Finetuning, list[Any]]:
+    """Make ready to train; also gives the units, which batches are made of, in the file's order."""
     kind, pretrained = kind_of(work.task), huggingface.read(str(start()))
     assert pretrained.tokenizer is not None
     tuning = load_tuning(work.length, {}, None, settings(work))
@@ -104,6 +104,12 @@ def steps(work: Work, count: int) -> Steps:
         judged=len(learned),
     )
     session = Finetuning(Path(), wanted, learning, pretrained, torch.device("cpu"), World())
+    return session, units
+
+
+def steps(work: Work, count: int) -> Steps:
+    """Make ready to take steps of the first batches, for the clock."""
+    session, units = begun(work)
     trainer, epoch = session.trainer(), session.examples.epoch
     drawn = spread(list(enumerate(islice(session.steps_of(0, {}), STEADY))), count)
     sizes = [min(BATCH, len(units) - (place % epoch) * BATCH) for place, _ in drawn]
