@@ -3,15 +3,17 @@
     python benchmarks/report.py
 
 Reads what the other benchmarks wrote to benchmarks/results, and prints a row for each work and each
-peer: how many times as fast ours is (real tokens a second, or time), what it should be, the share
-of the bfloat16 peak that ours reaches, and the peak memory of both. What was not measured is left
-out. Written to benchmarks/results: speed.json and speed.svg.
+peer: what both reach (real tokens a second, or seconds; median and spread), how many times as fast
+ours is, what it should be, the share of the bfloat16 peak that ours reaches, and the peak memory of
+both. What was not measured is left out, and so is, with a line on standard error, what is filed in
+another form. Who answers too far from the others is shown, but has no ratio.
+Written to benchmarks/results: speed.json and speed.svg.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,141 +22,110 @@ from rich.table import Table
 
 import charts
 import filing
+from row import Contestants, Row, beside, fastest, in_seconds
 
-Contestants = Mapping[str, Mapping[str, Any]]
-FAITHFUL = 0.999
-"""Least cosine of a token's state to float32, of those who count."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """Ours beside one peer, at one work."""
-
-    work: str
-    against: str
-    ratio: float
-    """How many times as fast ours is."""
-    target: float | None = None
-    share: float | None = None
-    """Of the bfloat16 peak, ours."""
-    share_target: float | None = None
-    memory: tuple[int, int] | None = None
-    """Peak bytes of ours, and of the peer."""
-
-    @property
-    def met(self) -> bool | None:
-        """Whether all targets are met; None where there is none."""
-        aims = [(self.ratio, self.target), (self.share, self.share_target)]
-        judged = [is_ >= aim for is_, aim in aims if is_ is not None and aim is not None]
-        return all(judged) if judged else None
-
-
-def beside(
-    work: str,
-    against: str,
-    ours: Mapping[str, Any],
-    theirs: Mapping[str, Any],
-    target: float | None = None,
-    share_target: float | None = None,
-) -> Row:
-    """Compare two that are filed with tokens a second."""
-    return Row(
-        work=work,
-        against=against,
-        ratio=ours["tokens_per_second"] / theirs["tokens_per_second"],
-        target=target,
-        share=ours.get("share_of_peak"),
-        share_target=share_target,
-        memory=(ours["memory"], theirs["memory"]),
-    )
+ROUNDS = 5
+"""Of which there should be at least so many."""
 
 
 def of_training(found: Mapping[str, Any]) -> Iterator[Row]:
-    """Compare the pre-training steps."""
+    """Compare the pre-training steps, with ours of the same part."""
     targets = {
         "bert-base": {"transformers float32": 4.5, "transformers bfloat16": 1.6},
         "bert-mini": {"transformers float32": 6.0, "transformers bfloat16": 3.0},
     }
     shares = {"bert-base": 0.65}
     for recipe, aims in targets.items():
-        if recipe not in found:
-            continue
-        contestants: Contestants = found[recipe]["contestants"]
-        for name, one in contestants.items():
-            if not name.startswith("unmask"):
-                share = shares.get(recipe) if name in aims else None
-                work, ours = f"pre-training, {recipe}", contestants["unmask"]
-                yield beside(work, name, ours, one, aims.get(name), share)
+        parts = found.get(recipe, {})
+        for part in ("tuned", "as they come"):
+            contestants: Contestants = parts.get(part, {}).get("contestants", {})
+            for name, one in contestants.items():
+                if not name.startswith("unmask") and "unmask" in contestants:
+                    share = shares.get(recipe) if name in aims else None
+                    work, ours = f"pre-training, {recipe}", contestants["unmask"]
+                    yield beside(work, name, ours, one, aims.get(name), share)
 
 
-def of_finetuning(found: Mapping[str, Any]) -> Iterator[Row]:
+def of_questions(found: Mapping[str, Any]) -> Iterator[Row]:
     """Compare the fine-tuning steps on questions."""
-    faster = found["works"].get("squad", {}).get("faster_than", {})
-    for kind, told, target in (
-        ("float32", "its default padding, float32", 8.0),
-        ("grouped", "bfloat16, grouped by length", 1.5),
+    contestants: Contestants = found["contestants"]
+    for name, target in (
+        ("transformers float32, as it comes", 8.0),
+        ("transformers bfloat16", None),
+        ("transformers bfloat16, grouped by length", 1.5),
     ):
-        if (ratio := faster.get(f"transformers-{kind}")) is not None:
-            yield Row(
-                work="fine-tuning, SQuAD of 384",
-                against=f"transformers, {told}",
-                ratio=ratio,
-                target=target,
-            )
+        if "unmask" in contestants and name in contestants:
+            ours, theirs = contestants["unmask"], contestants[name]
+            yield beside("fine-tuning, SQuAD of 384", name, ours, theirs, target)
 
 
 def of_encoding(found: Mapping[str, Any]) -> Iterator[Row]:
     """Compare the encoders: each peer at its best of float32 and bfloat16, then with int8."""
+    int8 = counting_int8(found)
     for work in ("reviews", "sentences", "16", "128"):
-        if work not in found:
-            continue
-        contestants: Contestants = found[work]["contestants"]
+        contestants: Contestants = found.get(work, {}).get("contestants", {})
         single = work.isdigit()
         name = f"one text of {work}" if single else f"encoding {work}"
-        ours = fastest(contestants, "unmask", faithful=True)
-        for peer, target in (
-            ("transformers", 1.0 if single else 1.4),
-            ("sentence-transformers", 1.0 if single else 1.4),
-            ("onnxruntime", None if single else 1.4),
-            ("openvino", None if single else 1.0),
-        ):
-            exact = {n: o for n, o in contestants.items() if "int8" not in n and "comes" not in n}
-            yield beside(name, f"{peer}, its best", ours, fastest(exact, peer), target)
-            came = contestants[f"{peer}, as it comes"]
-            yield beside(name, f"{peer}, as it comes", ours, came)
-        judged = found.get("sentences", found[work])["contestants"]
-        int8 = [n for n in contestants if "int8" in n and judged[n].get("counts", False)]
-        if int8:
-            best = max(int8, key=lambda n: contestants[n]["tokens_per_second"])
+        best = fastest(contestants, "unmask")
+        if best is None:
+            continue
+        ours = contestants[best]
+        yield from best_of_peers(name, contestants, ours, single)
+        for peer, one in contestants.items():
+            if peer.endswith("as it comes") or not (one["counts"] or peer.startswith("unmask")):
+                yield beside(name, peer, ours, one)
+        narrow = fastest(contestants, "", lambda peer: peer in int8)
+        if narrow is not None:
             target = None if single else 1.0
-            yield beside(name, f"{best}, the fastest", ours, contestants[best], target)
+            yield beside(name, f"{narrow}, the fastest", ours, contestants[narrow], target)
 
 
-def fastest(contestants: Contestants, name: str, faithful: bool = False) -> Mapping[str, Any]:
-    """Find the fastest form of a library; faithful: among those near enough to float32."""
-    forms = [one for full, one in contestants.items() if full.split()[0].rstrip(",") == name]
-    fitting = [one for one in forms if not faithful or one["worst_cosine"] >= FAITHFUL]
-    return max(fitting, key=lambda one: one["tokens_per_second"])
+def best_of_peers(
+    name: str, contestants: Contestants, ours: Mapping[str, Any], single: bool
+) -> Iterator[Row]:
+    """Compare with each peer's best; a single text is to be read faster than by all of torch's."""
+    for peer, target in (
+        ("transformers", 1.4),
+        ("sentence-transformers", 1.4),
+        ("onnxruntime", 1.4),
+        ("openvino", 1.0),
+    ):
+        aim: float | None = target
+        if single:
+            aim = 1.0 if "transformers" in peer else None
+        # Of the torch peers the lowest latency counts, and it may be that of one as it comes.
+        came = single and aim is not None
+        best = fastest(
+            contestants,
+            peer,
+            lambda full, came=came: "int8" not in full and (came or "comes" not in full),  # type: ignore[misc]
+        )
+        if best is not None:
+            yield beside(name, f"{best}, its best", ours, contestants[best], aim)
+
+
+def counting_int8(found: Mapping[str, Any]) -> set[str]:
+    """Name the contestants in int8 that keep the task's score, which the sentences show."""
+    judged: Contestants = found.get("sentences", {}).get("contestants", {})
+    return {name for name, one in judged.items() if "int8" in name and one["counts"]}
 
 
 def of_stream(found: Mapping[str, Any]) -> Iterator[Row]:
     """Compare making batches."""
     contestants: Contestants = found["contestants"]
-    theirs = fastest(contestants, "transformers'")
-    ours = contestants["pairs of 128"]
-    yield beside("masked, packed NSP batches", "transformers' collator", ours, theirs, 2.0)
+    best = fastest(contestants, "transformers'")
+    if best is not None and "pairs of 128" in contestants:
+        ours, theirs = contestants["pairs of 128"], contestants[best]
+        yield beside("masked, packed NSP batches", best, ours, theirs, 2.0)
 
 
-def of_times(found: Mapping[str, Any], work: str, peer: str) -> Iterator[Row]:
-    """Compare two that are filed with seconds, ours first."""
-    ours, theirs = found["contestants"].values()
-    yield Row(
-        work=work,
-        against=peer,
-        ratio=theirs["median"] / ours["median"],
-        target=1.0,
-        memory=(ours["memory"], theirs["memory"]),
-    )
+def of_times(found: Mapping[str, Any], work: str) -> Iterator[Row]:
+    """Compare those that are filed with seconds, ours first."""
+    contestants: Contestants = found["contestants"]
+    ours = next((one for name, one in contestants.items() if name.startswith("unmask")), None)
+    for name, one in contestants.items():
+        if ours is not None and one is not ours:
+            yield in_seconds(work, name, ours, one, 1.0)
 
 
 def of_gpu(found: Mapping[str, Any]) -> Iterator[Row]:
@@ -187,35 +158,58 @@ def of_gpu(found: Mapping[str, Any]) -> Iterator[Row]:
                 )
 
 
-def rows(folder: Path) -> list[Row]:
-    """Make a row of everything that is filed."""
+FILED: dict[str, Callable[[Mapping[str, Any]], Iterator[Row]]] = {
+    "training": of_training,
+    "questions": of_questions,
+    "encoding": of_encoding,
+    "stream": of_stream,
+    "prepare": lambda content: of_times(content, "unmask prepare"),
+    "cold": lambda content: of_times(content, "first answer"),
+    "gpu": of_gpu,
+}
+"""What makes rows of each file."""
+
+
+def rows(folder: Path) -> tuple[list[Row], dict[str, Any]]:
+    """Make a row of everything that is filed; also gives the machine of each file."""
     found: list[Row] = []
-    for name, make in {
-        "training": of_training,
-        "finetuning": of_finetuning,
-        "encoding": of_encoding,
-        "stream": of_stream,
-        "prepare": lambda content: of_times(content, "unmask prepare", "datasets.map"),
-        "cold": lambda content: of_times(content, "first answer", "transformers' pipeline"),
-        "gpu": of_gpu,
-    }.items():
+    machines: dict[str, Any] = {}
+    for name, make in FILED.items():
         content = filing.read(name, folder)
-        if content is not None:
-            found += make(content)
-    return found
+        if content is None:
+            continue
+        try:
+            found += list(make(content))
+            machines[name] = content.get("machine")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            told = f"{name}.json is left out, it is of another form: {error!r}"
+            print(told, file=sys.stderr)
+        for who, why in content.get("failed", {}).items():
+            print(f"{name}.json lacks {who}: {why}", file=sys.stderr)
+    return found, machines
 
 
 def show(every: list[Row]) -> None:
     """Print the table."""
-    table = Table("work", "against", "ratio", "target", "", "of the peak", "memory, MiB", box=None)
+    heads = ("work", "against", "ours", "theirs", "ratio", "target", "", "of the peak", "MiB")
+    table = Table(*heads, box=None)
     for row in every:
         aim = "" if row.target is None else f">= {row.target:g}"
         share = "" if row.share is None else f"{row.share:.0%}"
         share += "" if row.share_target is None else f" (>= {row.share_target:.0%})"
         memory = "" if row.memory is None else " / ".join(f"{m / 2**20:,.0f}" for m in row.memory)
         mark = {True: "met", False: "missed", None: ""}[row.met]
-        table.add_row(row.work, row.against, f"{row.ratio:.2f}", aim, mark, share, memory)
-    Console(width=150).print(table)
+        ratio = "does not count" if row.ratio is None else f"{row.ratio:.2f}"
+        few = f" ({row.rounds} rounds)" if row.rounds is not None and row.rounds < ROUNDS else ""
+        pair = (told(row.ours, row.unit), told(row.theirs, row.unit) + few)
+        table.add_row(row.work, row.against, *pair, ratio, aim, mark, share, memory)
+    Console(width=200).print(table)
+
+
+def told(spread: tuple[float, float, float], unit: str) -> str:
+    """Write the median, and the spread around it."""
+    middle, low, high = (f"{v:.2f}" if unit == "s" else f"{v:,.0f}" for v in spread)
+    return f"{middle} ({low} to {high}) {unit}"
 
 
 def main() -> None:
@@ -223,16 +217,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=filing.RESULTS, help="folder of the results")
     options = parser.parse_args()
-    every = rows(options.out)
+    every, machines = rows(options.out)
     if not every:
         sys.exit(f"nothing is measured yet in {options.out}; make bench does")
     show(every)
-    content = {"rows": [asdict(row) | {"met": row.met} for row in every]}
+    content = {"rows": [asdict(row) | {"met": row.met} for row in every], "measured_on": machines}
     filing.write("speed", content, options.out)
-    charts.ratios(
-        [(f"{r.work} / {r.against}", r.ratio, r.target) for r in every if r.target is not None],
-        options.out / "speed.svg",
-    )
+    aimed = [
+        (f"{row.work} / {row.against}", row.ratio, row.target)
+        for row in every
+        if row.target is not None and row.ratio is not None
+    ]
+    if aimed:
+        charts.ratios(aimed, options.out / "speed.svg")
 
 
 if __name__ == "__main__":
