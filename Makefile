@@ -33,18 +33,19 @@ lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-# About half an hour on two quiet cores, in an environment of its own: the peers bring much along.
-# benchmarks/README.md tells of the studies that take hours.
+# Less than an hour on two quiet cores, in an environment of its own: the peers bring much along.
+# What fails does not keep the others from being measured. benchmarks/README.md tells of the studies
+# that take hours.
 BENCH ?= .bench/venv
+BENCHMARKS := stream prepare training questions encoding cold
 bench:
 	@test -d ../shared/data || { echo 'The benchmarks read ../shared/data, which is not here.' >&2; exit 1; }
 	@$(MAKE) --no-print-directory VENV=$(BENCH) $(BENCH)/.bench
-	$(BENCH)/bin/python benchmarks/stream.py
-	$(BENCH)/bin/python benchmarks/prepare.py
-	$(BENCH)/bin/python benchmarks/training.py
-	$(BENCH)/bin/python benchmarks/encoding.py
-	$(BENCH)/bin/python benchmarks/cold.py
-	$(BENCH)/bin/python benchmarks/report.py
+	@failed=; for name in $(BENCHMARKS) report; do \
+		echo "$(BENCH)/bin/python benchmarks/$$name.py"; \
+		$(BENCH)/bin/python benchmarks/$$name.py || failed="$$failed $$name"; \
+	done; \
+	test -z "$$failed" || { echo "Failed, wholly or in part:$$failed" >&2; exit 1; }
 
 docs: $(VENV)/.docs
 	$(VENV)/bin/sphinx-build -q -W --keep-going docs docs/_build/html
