@@ -60,8 +60,8 @@ def contestants(work: str) -> Iterator[Contestant]:
         )
 
     cuts, sizes = ([CUTS], [SIZES]) if many else ([], [])
-    forms = [*cuts, [{"model": "plain.onnx"}, {"model": "fused.onnx"}]]
-    streams = [[{"streams": count} for count in (1, 2)]] if many else []
+    forms = [*cuts, [{}, {"model": "fused.onnx"}]]
+    streams = [[{}, {"streams": 2}]] if many else []
     for kind in ("float32", "bfloat16"):
         yield one(f"unmask {kind}", "ours", precision=kind)
         yield one(f"transformers {kind}", "transformers", cuts, precision=kind)

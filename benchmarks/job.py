@@ -38,7 +38,7 @@ class Job:
     """Gives what the others must give as well."""
     trial: Callable[[], object] | None = None
     """Does a part of a round, to choose among forms of the work; None: the whole."""
-    facts: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     """What else is to be told of it."""
 
 
@@ -82,38 +82,41 @@ def choose(
 ) -> dict[str, Any]:
     """Find the fastest form of a job, along one axis after the other.
 
-    axes: of each the options that may be. Gives the chosen options, and what each trial took, in
-    seconds or as the error that it ended with; ValueError where all of an axis fail.
+    axes: of each the options that may be; none stands for those chosen so far. Gives the chosen
+    options, and what each trial took, in seconds or as the error that it ended with; ValueError
+    where all of an axis fail.
     """
     chosen: dict[str, Any] = {}
     trials: list[dict[str, Any]] = []
     for axis in axes:
-        best: tuple[float, Options] | None = None
+        best: tuple[float, dict[str, Any]] | None = None
         for form in axis:
             tried = {**chosen, **form}
-            try:
-                seconds = _tried(make(**{**options, **tried}))
-            except Exception as error:
-                trials.append({"options": tried, "error": f"{type(error).__name__}: {error}"[:200]})
-                continue
-            trials.append({"options": tried, "seconds": seconds})
-            if best is None or seconds < best[0]:
-                best = seconds, form
+            trial = next((one for one in trials if one["options"] == tried), None)
+            if trial is None:
+                trial = {"options": tried, **_tried(make, {**options, **tried})}
+                trials.append(trial)
+            if "seconds" in trial and (best is None or trial["seconds"] < best[0]):
+                best = trial["seconds"], tried
         if best is None:
             raise ValueError(f"no form works: {trials[-1]['error']}")
-        chosen |= best[1]
+        chosen = best[1]
     return {"options": chosen, "trials": trials}
 
 
-def _tried(job: Job) -> float:
-    """Give the seconds that a job's trial takes."""
-    run, times = job.trial or job.round, list[float]()
-    run()
-    while len(times) < TRIALS and sum(times) < LONG:
-        begin = time.perf_counter()
+def _tried(make: Callable[..., Job], options: Options) -> dict[str, Any]:
+    """Give the seconds that a job's trial takes, or the error that it ends with."""
+    try:
+        job = make(**options)
+        run, times = job.trial or job.round, list[float]()
         run()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+        while len(times) < TRIALS and sum(times) < LONG:
+            begin = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - begin)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"[:200]}
+    return {"seconds": min(times)}
 
 
 def _done(job: Job, request: str, path: str) -> Any:

@@ -70,7 +70,7 @@ def contestants(recipe: str, as_they_come: bool) -> Iterator[Contestant]:
             name=f"transformers {precision}" + (", as it comes" if as_they_come else ""),
             job="training_peers:transformers",
             options=options | ({"batch": DEFAULT} if as_they_come else {}),
-            axes=[] if as_they_come else [sizes, [{"sort": False}, {"sort": True}]],
+            axes=[] if as_they_come else [sizes, [{}, {"sort": True}]],
             as_it_comes=as_they_come,
         )
     yield from PEAKS
