@@ -2,13 +2,16 @@
 
 `extractive` scores each sentence of an abstract and takes the best one, `abstractive` writes with
 two BERTs, warm-started; both learn from all-MiniLM-L6-v2 and the same 1,992 abstracts, and keep the
-model of the best rougeL on the dev file. Their floor is `lead`, the first sentence, and the
-ceiling of what can be taken out is `best`, the sentence that is most like the summaries.
+model of the best rougeL on the dev file. `copying` writes, too, but learns before how to copy: the
+first sentence of 30,000 short texts, parts of reviews and of Wikipedia. The floor is `lead`, the
+first sentence, and the ceiling of what can be taken out is `best`, the sentence that is most like
+the summaries.
 
     python benchmarks/summarization.py run lead
     python benchmarks/summarization.py run best
     python benchmarks/summarization.py run extractive       (resumed where it was stopped)
     python benchmarks/summarization.py run abstractive
+    python benchmarks/summarization.py run copying
     python benchmarks/summarization.py report
 
 ROUGE is that of the test file, by rouge-score: of several summaries the one that is most alike
@@ -18,8 +21,10 @@ benchmarks/results/summarization.json. `--smoke` shows in a minute that everythi
 
 import gzip
 import json
+import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,7 @@ from unmask.predict.records import kind_of, records
 from unmask.scores.rouge import NAMES, Rouge, oracle
 from unmask.tasks.summarize import Document
 from unmask.text.columns import Columns
+from unmask.text.sentences import splitter
 
 SOURCE = DATA / "scitldr"
 SMOKE = 16
@@ -48,6 +54,19 @@ WRITTEN = (
     "batch=16",
 )
 """Settings of the one that writes; greedily while it learns."""
+COPIED = (
+    *WRITTEN[:3],
+    "reading.length=128",
+    "keeping.rows=100",
+    "keeping.evaluations=6",
+    "keeping.checkpoint_seconds=120",
+    "batch=32",
+)
+"""Settings of the one that learns to copy."""
+COPIES = 30_000
+"""Texts that it learns to copy of, at most."""
+WORDS = 80
+"""The most words of such a text."""
 TAKEN = ("reading.sentences=1", "batch=16")
 """Settings of the one that chooses."""
 BEAMS = 4
@@ -88,13 +107,61 @@ def chosen(choose: Callable[[Document], str], smoke: bool) -> dict[str, Any]:
     return {"test": metric.result(), "signature": metric.signature()}
 
 
+def short_texts() -> Iterator[list[str]]:
+    """Give the sentences of short texts: the beginnings of reviews, and of articles' paragraphs."""
+    split = splitter("punkt")
+    for text in paragraphs():
+        kept: list[str] = []
+        for sentence in split(text):
+            if sum(len(one.split()) for one in [*kept, sentence]) > WORDS:
+                break
+            kept.append(sentence)
+        if len(kept) > 1 and len(kept[0].split()) > 4:
+            yield kept
+
+
+def paragraphs() -> Iterator[str]:
+    """Give paragraphs of Wikipedia as SQuAD has them, each once, and reviews."""
+    with gzip.open(DATA / "squad" / "train.json.gz", "rt", encoding="utf-8") as file:
+        for article in json.load(file)["data"]:
+            yield from (paragraph["context"] for paragraph in article["paragraphs"])
+    with gzip.open(DATA / "imdb" / "unlabelled.jsonl.gz", "rt", encoding="utf-8") as lines:
+        yield from (json.loads(line)["text"] for line in lines)
+
+
+def copier(folder: Path, smoke: bool) -> Path:
+    """Teach two BERTs to write the first sentence of what they read; gives the model's folder."""
+    path = folder / "copying.jsonl"
+    if not path.exists():
+        most = 40 * SMOKE if smoke else COPIES
+        rows = [
+            json.dumps({"document": sentences, "summary": sentences[0]})
+            for sentences in islice(short_texts(), most)
+        ]
+        random.Random(0).shuffle(rows)
+        judged = folder / "copying-dev.jsonl"
+        judged.write_text("\n".join(rows[:100]) + "\n", encoding="utf-8")
+        path.write_text("\n".join(rows[100:]) + "\n", encoding="utf-8")
+    unmask.finetune(
+        "summarization",
+        str(start()),
+        train=str(path),
+        eval=str(folder / "copying-dev.jsonl"),
+        out=folder / "copier",
+        epochs=1,
+        rate=5e-4,
+        set=list(COPIED),
+    )
+    return folder / "copier" / "model"
+
+
 def learned(side: str, epochs: int, rate: float, folder: Path, smoke: bool) -> dict[str, Any]:
     """Fine-tune, and score the best model; goes on where it was stopped."""
-    writes = side == "abstractive"
+    writes = side != "extractive"
     task = "summarization" if writes else "extractive-summarization"
     result = unmask.finetune(
         task,
-        str(start()),
+        str(copier(folder, smoke) if side == "copying" else start()),
         train=str(file("train", smoke)),
         eval=str(file("dev", smoke)),
         out=folder / f"{side}-{epochs}-{rate:g}",
@@ -127,6 +194,7 @@ SIDES: Mapping[str, tuple[int, float]] = {
     "best": (0, 0.0),
     "extractive": (6, 2e-4),
     "abstractive": (12, 3e-4),
+    "copying": (6, 3e-4),
 }
 """Those that are compared, with the epochs that they learn and their rate."""
 

@@ -174,7 +174,10 @@ def once(path: Path, make: Callable[[], float]) -> float:
 
 def report(folder: Path, out: Path) -> None:
     """Print the table of the runs that are there, and file them."""
-    runs = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("runs/*.json"))}
+    paths = sorted(
+        folder.glob("runs/*.json"), key=lambda path: SIDES.index(path.stem.rpartition("-")[0])
+    )
+    runs = {path.stem: json.loads(path.read_text()) for path in paths}
     if not runs:
         sys.exit("no runs yet; begin with: python benchmarks/translation.py run unmask")
     print("| side | threads | minutes | epochs | sentences/s | BLEU val | BLEU test | chrF test |")
