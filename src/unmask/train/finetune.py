@@ -106,8 +106,8 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
     if options.seeds < 1:
         raise UserError(f"--seeds {options.seeds}: there must be at least one")
     with world(device) as ranks:
-        folder = ranks.share(options.out or Path(tempfile.mkdtemp(prefix="unmask-")))
-        _check_folder(folder, options.seeds)
+        if options.out is not None:
+            _check_folder(options.out, options.seeds)
         kind = kind_of(options.task)
         start, name = _start(options, kind)
         if start.untold and ranks.leads:
@@ -129,6 +129,7 @@ def finetune(options: FinetuneOptions) -> FinetuneResult:
             tuning=tuning,
         )
         _tell_cut(cut, tuning, ranks)
+        folder = ranks.share(options.out or Path(tempfile.mkdtemp(prefix="unmask-")))
         outcomes = []
         for number, seed in enumerate(range(options.seed, options.seed + options.seeds), 1):
             if options.seeds > 1 and ranks.leads:
