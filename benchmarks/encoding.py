@@ -111,7 +111,7 @@ def judged(name: str, answers: Answers, right: Answers) -> dict[str, Any]:
 
 def correlation(vectors: np.ndarray) -> float:
     """Give Spearman's correlation of cosines with how alike people found the pairs."""
-    firsts, seconds = np.split(vectors, 2)
+    firsts, seconds = np.split(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), 2)
     return float(spearmanr((firsts * seconds).sum(1), pairs()[2]).statistic)
 
 

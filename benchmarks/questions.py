@@ -8,7 +8,7 @@ comes, in float32 with every window filled up to the limit, its own allocator an
 in our environment with bfloat16 autocast, each batch filled up to its longest window, drawn at
 random or from windows of like lengths (`group_by_length`). Each round takes the same number of
 steps of everyone, evenly drawn from its first fifty. Before anything is timed, the losses of the
-first 32 windows are compared, with dropout 0 and one and the same head: in float32, and in each
+first windows are compared, with dropout 0 and one and the same head: in float32, and in each
 one's own precision. Real tokens count. Written to benchmarks/results/questions.json.
 """
 
@@ -30,6 +30,8 @@ PEERS = {
     "transformers bfloat16, grouped by length": "grouped",
 }
 """Their settings in finetuning_peer.py."""
+COMPARED = 8
+"""Windows whose losses are compared."""
 FIRST = 50
 """Steps of which those that are timed are drawn: as many as are sorted by length together."""
 

@@ -9,10 +9,10 @@ import torch
 import operations
 from encoding_data import INNER, LAYERS, WIDTH
 from finetuning_clock import spread
-from finetuning_data import BATCH, work_of
+from finetuning_data import work_of
 from finetuning_ours import begun
 from job import Answers, Job
-from questions import FIRST, head
+from questions import COMPARED, FIRST, head
 from unmask.contracts import Labelled
 from unmask.train.loop import Trainer
 from unmask.train.parallel import World
@@ -38,12 +38,12 @@ def unmask(steps: int) -> Job:
             part.weight.copy_(weight)
             part.bias.copy_(bias)
         network.eval()
-        batch = task.batch([window for unit in units[:BATCH] for window in unit])
+        batch = task.batch([window for unit in units[:COMPARED] for window in unit])
         found = {}
         for name, dtype in (("float32", torch.float32), ("own", session.dtype)):
             judge = Trainer(replace(trainer.plan, dtype=dtype), network, task, World())
             total = judge.backward(batch, torch.ones(1))[0]
-            found[name] = np.array(float(total) / BATCH)
+            found[name] = np.array(float(total) / COMPARED)
             network.zero_grad()
         network.train()
         return found

@@ -6,10 +6,18 @@ import torch
 import operations
 from encoding_data import INNER, LAYERS, WIDTH
 from finetuning_clock import spread
-from finetuning_data import BATCH, work_of
-from finetuning_peer import SETTINGS, Run
+from finetuning_data import work_of
+from finetuning_peer import SETTINGS, Feature, Run
 from job import Answers, Job
-from questions import FIRST, head
+from questions import COMPARED, FIRST, head
+
+
+def bare(feature: Feature) -> Feature:
+    """Take away what a window was filled up with."""
+    size = sum(feature["attention_mask"])
+    return {
+        name: value[:size] if isinstance(value, list) else value for name, value in feature.items()
+    }
 
 
 def transformers(setting: str, steps: int) -> Job:
@@ -26,10 +34,12 @@ def transformers(setting: str, steps: int) -> Job:
         weight, bias = head()
         run.model.qa_outputs.load_state_dict({"weight": weight, "bias": bias})
         run.model.eval()
-        batch, found = run.batch(range(BATCH)), {}
+        found = {}
+        # One by one: filled places, which ours has none of, would take part in the softmax.
+        parts = [run.kind.collate([bare(feature)]) for feature in run.features[:COMPARED]]
         for name, narrow in (("float32", False), ("own", run.setting.bfloat16)):
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=narrow):
-                found[name] = np.array(float(run.model(**batch).loss))
+                found[name] = np.mean([float(run.model(**part).loss) for part in parts])
         run.model.train()
         return found
 

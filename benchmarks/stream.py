@@ -30,7 +30,7 @@ from unmask.train.corpus import PLANNERS
 BATCH = 4096  # tokens
 ROWS = 128  # tokens of a row of the collator
 ROWS_TOTAL = 1 << 21  # tokens that the collator is given in a round
-MASKED, CLOSE = 0.15, 0.005
+MASKED, CLOSE = 0.15, 0.01
 """The share of ordinary tokens that is masked, and by how much it may differ."""
 SAMPLE = 64
 """Batches that it is counted in."""
