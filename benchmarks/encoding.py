@@ -29,8 +29,9 @@ import charts
 import filing
 from encoding_data import pairs
 from encoding_texts import write_texts
+from job import Answers
 from peak import PEAKS, beside_peaks
-from turns import Answers, Contestant, Turns, finish, take_turns
+from turns import Contestant, Turns, finish, take_turns
 
 WORKS = ("reviews", "sentences", "16", "128")
 REFERENCE = "transformers float32"

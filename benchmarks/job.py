@@ -51,13 +51,13 @@ def main() -> None:
     """Be a contestant: make ready, then do what standard input asks for, line by line."""
     said = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to standard error
-    make, options = _maker(sys.argv[1]), json.loads(sys.argv[2])
+    options = json.loads(sys.argv[2])
 
     def tell(content: object) -> None:
         print(json.dumps(content), file=said, flush=True)
 
     try:
-        job = None
+        make, job = _maker(sys.argv[1]), None
         for line in sys.stdin:
             request, _, given = line.strip().partition(" ")
             if request == "choose":
@@ -65,7 +65,7 @@ def main() -> None:
                 continue
             job = job or make(**options)
             tell(_done(job, request, given))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
         tell({"error": f"{type(error).__name__}: {error}".strip()[:500]})
         sys.exit(1)
@@ -114,7 +114,7 @@ def _tried(make: Callable[..., Job], options: Options) -> dict[str, Any]:
             begin = time.perf_counter()
             run()
             times.append(time.perf_counter() - begin)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return {"error": f"{type(error).__name__}: {error}"[:200]}
     return {"seconds": min(times)}
 

@@ -19,8 +19,9 @@ from torch import Tensor
 
 import filing
 from encoding_data import WIDTH, start
+from job import Answers
 from peak import PEAKS, beside_peaks
-from turns import Answers, Contestant, Turns, finish, take_turns
+from turns import Contestant, Turns, finish, take_turns
 
 CLOSE = {"float32": 1e-4, "own": 2e-2}
 """By how much losses may differ, in proportion."""

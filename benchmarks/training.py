@@ -25,9 +25,10 @@ import numpy as np
 
 import filing
 import training_data
+from job import Answers
 from novels import novels
 from peak import PEAKS, beside_peaks
-from turns import Answers, Contestant, Turns, finish, take_turns
+from turns import Contestant, Turns, finish, take_turns
 from unmask.train.recipe import load_recipe
 
 STEPS = {"bert-tiny": 2, "bert-mini": 3, "bert-base": 1}
