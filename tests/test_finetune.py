@@ -59,8 +59,8 @@ def changed(files: dict[str, str], out: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def learned(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     folder = tmp_path_factory.mktemp("learned")
-    train = labelled.tsv(folder / "train.tsv", labelled.sentences(120, seed=1))
-    return run(files | {"train": train}, folder / "run", *WELL, rate=0.03, epochs=6)
+    train = labelled.tsv(folder / "train.tsv", labelled.sentences(200, seed=1))
+    return run(files | {"train": train}, folder / "run", *WELL, rate=0.01, epochs=6)
 
 
 def test_a_task_is_learned_and_its_model_is_whole(learned: FinetuneResult) -> None:
@@ -295,7 +295,7 @@ def test_a_run_without_a_folder_makes_one(files):
 def test_a_fine_tuned_model_learns_on_with_its_head(files, tmp_path, learned):
     more = run(files | {"model": str(learned.folder / "model")}, tmp_path / "run", *WELL, epochs=1)
     assert more.metrics["accuracy"] >= 0.9
-    assert losses(tmp_path / "run")[0] < 0.5
+    assert losses(tmp_path / "run")[0] < losses(learned.folder)[0] / 2  # not from the beginning
 
 
 @pytest.mark.parametrize(
