@@ -283,8 +283,8 @@ def take_turns(
     try:
         there.start(contestants, threads, patience)
         there.each(lambda one: one.ready())
-        answers = there.each(lambda one: one.answers())
         if compare is not None:
+            answers = there.each(lambda one: one.answers())
             given = {name: found for name, found in answers.items() if found is not None}
             for name, why in compare(given).items():
                 there.drop(name, why)
