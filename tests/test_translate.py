@@ -140,6 +140,10 @@ def test_plain_text_is_translated_line_by_line(learned: FinetuneResult, tmp_path
     found = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [row["text"] for row in found] == tiny.SENTENCES[:3]
     assert all(len(row["results"]) == 1 for row in found)
+    both = f"{lines(tmp_path / 'b.en.txt', ['A dog.'])},{lines(tmp_path / 'b.de.txt', ['Ein H.'])}"
+    predict(model=str(learned.folder / "model"), input=both, output=tmp_path / "b.jsonl")
+    (row,) = map(json.loads, (tmp_path / "b.jsonl").read_text().splitlines())
+    assert (row["source"], row["target"]) == ("A dog.", "Ein H.")
 
 
 def test_beams_are_the_results_the_best_first(learned: FinetuneResult) -> None:

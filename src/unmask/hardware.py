@@ -45,9 +45,9 @@ def products(wanted: Literal["auto", "float32", "bfloat16"], device: torch.devic
 def keep_memory() -> None:
     """Let the C library keep freed memory instead of handing it back to the system each time.
 
-    A training step frees and takes the same large blocks over and over; glibc would map each anew
-    and the system would fill it with zeros, small page by small page. Call it before the first
-    step; elsewhere than on glibc it does nothing.
+    A step, of training or of reading, frees and takes the same large blocks over and over; glibc
+    would map each anew and the system would fill it with zeros, small page by small page. Call it
+    before the first step, as all verbs that run long do; elsewhere than on glibc it does nothing.
     """
     if sys.platform != "linux":
         return

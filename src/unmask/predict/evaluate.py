@@ -71,6 +71,7 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
     Raises UserError for bad data, with file and line, and for a model that was made for something
     else.
     """
+    hardware.keep_memory()
     model, name = options.model, "the model"
     if not isinstance(model, Model):
         model = Model.from_pretrained(options.model, options.language)

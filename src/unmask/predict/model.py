@@ -88,8 +88,9 @@ class Model:
 
         language: of the texts, as `en`, for a model that tells several apart. precision: of the
         products, when it reads; bfloat16 is several times as fast where the processor has it, and
-        "auto" takes it then. Raises UserError for a model that is not there, not supported or
-        damaged, and for a language it does not know.
+        "auto" takes it then. On Linux `unmask.hardware.keep_memory()` before makes it faster still.
+        Raises UserError for a model that is not there, not supported or damaged, and for a language
+        it does not know.
         """
         found = huggingface.read(source, language=language)
         if found.untold:

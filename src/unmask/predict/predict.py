@@ -22,6 +22,7 @@ from unmask.predict.purpose import check_results, laid_out, purpose
 from unmask.predict.records import columns_of
 from unmask.tasks.embed import Embedding
 from unmask.text.columns import sound
+from unmask.text.parallel import sides
 from unmask.text.reading import form
 from unmask.text.rows import Row, read_rows
 from unmask.verbs import PredictOptions, verb
@@ -69,6 +70,7 @@ def predict(options: PredictOptions) -> Predicted:
     Raises UserError for a row that cannot be predicted, unless such rows are to be skipped.
     """
     _check(options)
+    hardware.keep_memory()
     model = Model.from_pretrained(options.model, options.language)
     model.network.to(hardware.device())
     kind, task = purpose(model.pretrained, options.model, options.task, options.set)
@@ -142,7 +144,7 @@ class _Run:
             yield row, lambda row: self.kind.direct(row.fields["text"], row.place)
         if file is not None:
             named = columns_of(columns, None)
-            of_texts = form(str(file)) == TEXTS
+            of_texts = form(str(file)) == TEXTS and len(sides(str(file))) == 1
             rows = (
                 read_rows(str(file), columns or "text") if of_texts else self.kind.rows(str(file))
             )
