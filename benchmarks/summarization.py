@@ -60,6 +60,7 @@ COPIED = (
     "keeping.rows=100",
     "keeping.evaluations=6",
     "keeping.checkpoint_seconds=120",
+    "optimizer.algorithm='muon'",  # AdamW stays where the source is not read
     "batch=32",
 )
 """Settings of the one that learns to copy."""
@@ -67,8 +68,11 @@ COPIES = 30_000
 """Texts that it learns to copy of, at most."""
 WORDS = 80
 """The most words of such a text."""
+AFTERWARDS = (*WRITTEN, "keeping.evaluations=1", "optimizer.algorithm='muon'")
+"""Settings with which it goes on."""
 TAKEN = ("reading.sentences=1", "batch=16")
 """Settings of the one that chooses."""
+OF_SIDES = {"extractive": TAKEN, "abstractive": WRITTEN, "copying": AFTERWARDS}
 BEAMS = 4
 """Of the summaries of the test file."""
 
@@ -149,7 +153,7 @@ def copier(folder: Path, smoke: bool) -> Path:
         eval=str(folder / "copying-dev.jsonl"),
         out=folder / "copier",
         epochs=1,
-        rate=5e-4,
+        rate=2e-3,
         set=list(COPIED),
     )
     return folder / "copier" / "model"
@@ -167,7 +171,7 @@ def learned(side: str, epochs: int, rate: float, folder: Path, smoke: bool) -> d
         out=folder / f"{side}-{epochs}-{rate:g}",
         epochs=epochs,
         rate=rate,
-        set=list(WRITTEN if writes else TAKEN),
+        set=list(OF_SIDES[side]),
     )
     tests = unmask.evaluate(
         task,
@@ -184,7 +188,7 @@ def learned(side: str, epochs: int, rate: float, folder: Path, smoke: bool) -> d
         "rate": rate,
         "seconds": result.to_json()["seconds"],
         "test_seconds": tests.seconds,
-        "settings": WRITTEN if writes else TAKEN,
+        "settings": OF_SIDES[side],
         "parameters": sum(p.numel() for p in result.model.network.parameters()),
     }
 
@@ -194,7 +198,7 @@ SIDES: Mapping[str, tuple[int, float]] = {
     "best": (0, 0.0),
     "extractive": (6, 2e-4),
     "abstractive": (12, 3e-4),
-    "copying": (6, 3e-4),
+    "copying": (2, 1e-3),
 }
 """Those that are compared, with the epochs that they learn and their rate."""
 
