@@ -190,9 +190,9 @@ def test_no_answer_has_to_be_better_by_the_threshold(pieces: Tokenizer) -> None:
     for threshold, answer in [(0.99, ""), (1.0, "quick"), (-9.0, "")]:
         task = answering(unanswerable=True, null_threshold=threshold)
         assert task.combine(one, windows, outputs, 1).answer == answer
-    assert with_none.none == (pytest.approx(5 - 4), "quick")
+    assert with_none.unanswered == (pytest.approx(5 - 4), "quick")
     never = answering().combine(one, windows, outputs, 99)
-    assert never.none is None
+    assert never.unanswered is None
     assert "" not in [result["answer"] for result in never.results]
 
 

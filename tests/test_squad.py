@@ -209,7 +209,7 @@ def test_the_best_threshold_is_that_of_squads_script() -> None:
         answer = "" if doubt > 0 else best
         scores.add(
             Record(place="here", label=golds),
-            Prediction(results=[], answer=answer, confidence=1.0, none=(float(doubt), best)),
+            Prediction(results=[], answer=answer, confidence=1.0, unanswered=(float(doubt), best)),
         )
     figures, empty = scores.result(), sum(not golds for golds, _ in given)
     for name, score in (("exact", exact_match), ("f1", f1)):

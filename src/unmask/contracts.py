@@ -267,7 +267,7 @@ class Prediction:
     """The model's own probability of the answer, 0 to 1; its score where there is none."""
     cut: bool = False
     """Whether the model could read a part of the record only."""
-    none: tuple[float, str] | None = None
+    unanswered: tuple[float, str] | None = None
     """Where there may be no answer: how much higher that scores than the best one, and that one."""
 
 

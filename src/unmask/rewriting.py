@@ -202,14 +202,8 @@ class Rewriting(ABC):
     @classmethod
     def restored(cls, settings: Mapping[str, Any], reading: Reading) -> Self:
         """Make the task that a saved model was fine-tuned for, as its settings say."""
-        own = of_task(settings, cls.name)
-        begin, ends = (token_ids(settings, f"{name}_token_id") for name in ("decoder_start", "eos"))
-        return cls(
-            reading=reading,
-            writing=config.load(Writing, [("how it writes", _writing(own or settings))]),
-            begin=begin[0] if begin else None,
-            ends=ends,
-        )
+        told = _writing(of_task(settings, cls.name) or settings)
+        return cls(reading=reading, writing=config.load(Writing, [("how it writes", told)]))
 
 
 def lines(predictions: Iterable[Prediction]) -> Iterator[str]:
@@ -240,13 +234,16 @@ def of_task(settings: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
     return own if isinstance(own, Mapping) else {}
 
 
-def token_ids(settings: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    """Read a token, or several, out of a config.json, or out of what it says of the decoder."""
+def token_ids(settings: Mapping[str, Any], name: str, pieces: int) -> tuple[int, ...]:
+    """Read a token, or several, out of a config.json, or out of what it says of the decoder.
+
+    Settings of others may name tokens that a small vocabulary has not; they are left out.
+    """
     found = settings.get(name)
     if found is None:
         found = (settings.get("decoder") or {}).get(name)
     several = found if isinstance(found, list) else [found]
-    return tuple(one for one in several if isinstance(one, int))
+    return tuple(one for one in several if isinstance(one, int) and 0 <= one < pieces)
 
 
 def _writing(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -173,7 +173,8 @@ def read(source: str | Path, head: str | None = None, language: str | None = Non
     classifier = network.head.classifier
     # A classifier of choices has one score, which has no name.
     told = classifier is not None and classifier.out_features == len(labels)
-    spoken, written = language or config.get("language"), folder / GENERATION
+    spoken = language or config.get("language")
+    generation = folder / GENERATION
     pretrained = Pretrained(
         family=family,
         spec=spec,
@@ -182,7 +183,7 @@ def read(source: str | Path, head: str | None = None, language: str | None = Non
         tokenizer=_tokenizer(folder, family),
         labels=labels if told else (),
         config=config,
-        generation=read_json(written) if written.exists() else {},
+        generation=read_json(generation) if generation.exists() else {},
     )
     return pretrained if spoken is None else pretrained.speaking(spoken)
 

@@ -44,6 +44,7 @@ def encoder_decoder(
     }
     network.load_state_dict(state | known)
     drawn = {name: tensor for name, tensor in network.state_dict().items() if name not in known}
+    told = family.config(spec)
     made = Pretrained(
         family=family,
         spec=spec,
@@ -51,9 +52,8 @@ def encoder_decoder(
         head=HEAD,
         tokenizer=tokenizer or other,
         config={
-            part: {**settings, **{n: v for n, v in given.config.items() if n in family.dropout}}
+            part: {**told[part], **{n: v for n, v in given.config.items() if n in family.dropout}}
             for part, given in (("encoder", encoder), ("decoder", decoder))
-            for settings in (family.config(spec)[part],)
         },
     )
     return made, family.names(spec, HEAD).theirs(drawn)

@@ -12,7 +12,7 @@ from unmask.exchange.huggingface import OURS, Pretrained
 from unmask.model.generation import Writing
 from unmask.predict.records import kind_of
 from unmask.registry import discover
-from unmask.rewriting import OF_TASKS, Rewriting
+from unmask.rewriting import OF_TASKS, Rewriting, token_ids
 
 OF_HEADS: Mapping[str, str] = {
     "pretraining": "fill-mask",
@@ -50,12 +50,10 @@ def purpose(
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
     if isinstance(task, Rewriting):
-        begin, *ends = (
-            number if number is not None and number < pretrained.spec.pieces else None
-            for number in (task.begin, *task.ends)
-        )  # settings of others may name tokens that a small vocabulary has not
-        known = tuple(number for number in ends if number is not None)
-        task = replace(task, begin=begin, ends=known)
+        told, pieces = pretrained.settings, pretrained.spec.pieces
+        begin = token_ids(told, "decoder_start_token_id", pieces)
+        ends = token_ids(told, "eos_token_id", pieces)
+        task = replace(task, begin=begin[0] if begin else None, ends=ends)
         return kind, with_writing(task, pretrained.spec.positions, sets)
     return kind, task
 

@@ -182,8 +182,7 @@ class Writer:
 
     def _told(self, name: str) -> tuple[int, ...]:
         """Read a token, or several, out of what was saved with the model."""
-        found = token_ids(self.pretrained.settings, name)
-        return tuple(one for one in found if 0 <= one < self.pretrained.spec.pieces)
+        return token_ids(self.pretrained.settings, name, self.pretrained.spec.pieces)
 
     @property
     def _ends(self) -> tuple[int, ...]:

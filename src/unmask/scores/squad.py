@@ -38,8 +38,8 @@ class AnswerScores:
         exact = max(exact_match(*pair) for pair in pairs)
         group = "HasAns" if record.label else "NoAns"
         self._sums[group] += exact, max(f1(*pair) for pair in pairs), 1
-        if prediction.none is not None:
-            doubt, best = prediction.none
+        if prediction.unanswered is not None:
+            doubt, best = prediction.unanswered
             exact_gain, gain = (
                 max(score(gold, best) for gold in golds) - max(score(gold, "") for gold in golds)
                 for score in (exact_match, f1)

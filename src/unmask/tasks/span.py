@@ -179,7 +179,7 @@ class QuestionAnswering:
             answer=results[0]["answer"],
             confidence=results[0]["score"],
             cut=any(window.cut for window in windows),
-            none=unanswered,
+            unanswered=unanswered,
         )
 
     def _spans(self, window: Window, scores: Tensor) -> Iterator[Span]:

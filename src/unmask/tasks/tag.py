@@ -7,6 +7,7 @@ The state of a word's first piece goes to one score for each label (Devlin et al
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -128,8 +129,7 @@ class Tagging:
         """
         if record.label is None:
             return None
-        numbers = {name[1:]: number for number, name in enumerate(self.labels) if CHUNK.match(name)}
-        numbers |= {name: number for number, name in enumerate(self.labels)}
+        numbers = _numbers(self.labels)
         found = [numbers.get(name, numbers.get(name[1:])) for name in record.label]
         for word, name, number in zip(record.words, record.label, found, strict=True):
             if number is None:
@@ -289,6 +289,13 @@ class TokenClassification:
 
 
 TASK = TokenClassification()
+
+
+@cache
+def _numbers(labels: tuple[str, ...]) -> dict[str, int]:
+    """Number labels by their names, and types, as `-PER`, by a label of theirs."""
+    types = {name[1:]: number for number, name in enumerate(labels) if CHUNK.match(name)}
+    return types | {name: number for number, name in enumerate(labels)}
 
 
 def _read(row: Row, columns: Columns) -> tuple[str, tuple[tuple[int, int], ...]]:
