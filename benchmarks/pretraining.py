@@ -4,7 +4,6 @@ Contestants: unmask's fast recipe; transformers' BertForMaskedLM of the same siz
 collator over grouped texts of 128, in float32 with the settings of its example script run_mlm.py;
 the same in bfloat16 with our rate, batch and schedule. All of them are scored on the same held-out
 text (`[CLS]` full sentences `[SEP]`, one segment) with the same masks.
-
 A contestant's clock is its number of steps times its step time. Step times are measured with the
 contestants taking turns on a quiet machine, so that they are the same for everyone whatever the
 machine does later, and a contestant may run with one thread beside other work. Each is given the
@@ -19,14 +18,13 @@ In this order, each of them resumed where it was stopped:
     python benchmarks/pretraining.py run unmask
     python benchmarks/pretraining.py report
 
-Written to benchmarks/results: pretraining.json and pretraining.svg.
+Written to benchmarks/results: pretraining.json and .svg.
 """
 
 import argparse
 import json
 import math
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -397,4 +395,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,13 +30,14 @@ def told() -> list[tuple[str, list[str]]]:
     return [(page.name, words) for page in PAGES for words in commands(page)]
 
 
-def check(words: list[str]) -> None:
-    """Raise for a command that the program does not understand."""
+def check(words: list[str]) -> dict[str, Any]:
+    """Give the options of a command; raises for one that the program does not understand."""
     given = cli.parser(words[0]).parse_intermixed_args(words[1:])
     if words[0] == "finetune":
         load_tuning(512, {}, None, given.set)
     elif words[0] == "pretrain":
         load_recipe(given.recipe, None, given.set)
+    return vars(given)
 
 
 def test_the_commands_are_found() -> None:
@@ -46,7 +48,7 @@ def test_the_commands_are_found() -> None:
 
 @pytest.mark.parametrize(("page", "words"), told())
 def test_a_command_of_the_documentation_is_understood(page: str, words: list[str]) -> None:
-    check(words)
+    assert check(words)
 
 
 @pytest.mark.parametrize("wrong", ["--rat 1", "--set layer.last=2", "--set layers.last=two"])

@@ -265,6 +265,7 @@ def _join(plans: Sequence[Plan]) -> Plan:
     assert len(told) == 1, "the sources of a stream tell the same of their examples"
 
     def joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        """Join a column of the plans, absent texts filled up; None where no plan has it."""
         there = [part for part in parts if part is not None]
         if not there:
             return None

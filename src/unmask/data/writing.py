@@ -173,12 +173,14 @@ class _ArrayFile:
             self._header = self._write_header(file)
 
     def flush(self) -> None:
+        """Append what is buffered to the file."""
         with self._path.open("ab") as file:  # opened anew: an abandoned writer leaves nothing open
             self.buffer.tofile(file)
         self.count += len(self.buffer)
         del self.buffer[:]
 
     def close(self) -> None:
+        """Write the final count into the header."""
         with self._path.open("r+b") as file:
             header = self._write_header(file)
             assert header == self._header, "the header leaves room for the count to grow"

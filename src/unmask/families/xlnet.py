@@ -72,6 +72,7 @@ def forms(spec: Spec) -> list[Form]:
     heads = spec.heads, spec.width // spec.heads
 
     def transposed(theirs: Tensor) -> Sequence[Tensor]:
+        """Join the heads, and turn the matrix as ours is."""
         return [theirs.flatten(1).T]  # (W, H, D) -> (W, W)
 
     inputs = {"query": "q", "key": "k", "value": "v", "scores.distance": "r"}

@@ -51,6 +51,7 @@ class Memory:
         rows = torch.tensor(sources, device=layout.first.device)
 
         def kept(x: Tensor) -> Tensor:
+            """Take the slots of the sources that stay."""
             return x.view(-1, capacity, *x.shape[1:]).index_select(0, rows).flatten(0, 1)
 
         kvs = tuple(KV(kept(kv.k), kept(kv.v)) for kv in self.kvs)

@@ -90,6 +90,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
+        """Give the sum of the losses and how many were right; logits become their gradient."""
         narrow = weight.to(x.dtype)
         logits = F.linear(x, narrow, None if bias is None else bias.to(x.dtype))  # (M, V)
         exact = torch.promote_types(x.dtype, torch.float32)
@@ -117,6 +118,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        """Multiply the kept gradient of the logits out to states, weight and bias."""
         x, weight, slopes, labels = ctx.saved_tensors  # (M, W), (V, W), (M, V), (M,)
         scales = (scale * (labels >= 0)).to(x.dtype)[:, None]  # (M, 1), zero for fillers
         to_x = (slopes @ weight) * scales  # (M, W)

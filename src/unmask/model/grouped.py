@@ -167,6 +167,7 @@ class _Attend(torch.autograd.Function):
         dropout: float,
         causal: bool,
     ) -> Tensor:
+        """Attend group by group; keeps what each group was made of, and its weights."""
         out = torch.empty_like(q)
         ctx.plan, ctx.scale, ctx.dropout = plan, 1 / math.sqrt(q.shape[-1]), dropout
         saved: list[Tensor] = []
@@ -187,6 +188,7 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients of queries, keys and values, group by group."""
         to_q, to_k, to_v = (torch.empty(grad.shape, dtype=grad.dtype) for _ in range(3))
         saved = iter(ctx.saved_tensors)
         for group in ctx.plan:

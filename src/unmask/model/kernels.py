@@ -233,12 +233,14 @@ class _Pad(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layout: Layout) -> Tensor:
+        """Lay tokens out as cells: (T, ...) -> (B*L, ...)."""
         ctx.layout = layout
         return x.index_select(0, layout.pad_index)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Take each token's gradient from its own cell."""
         return grad.index_select(0, ctx.layout.unpad_index), None
 
 
@@ -247,12 +249,14 @@ class _Unpad(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, cells: Tensor, layout: Layout) -> Tensor:
+        """Take tokens out of their cells: (B*L, ...) -> (T, ...)."""
         ctx.layout = layout
         return cells.index_select(0, layout.unpad_index)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Put each token's gradient into its cell, zeros elsewhere."""
         layout: Layout = ctx.layout
         cells = grad.new_zeros(len(layout.pad_index), *grad.shape[1:])
         return cells.index_copy_(0, layout.unpad_index, grad), None

@@ -9,6 +9,7 @@ from unmask.contracts import Kind, Task
 from unmask.data.windows import Reading
 from unmask.errors import UserError
 from unmask.exchange.huggingface import OURS, Pretrained
+from unmask.exchange.warm_start import HEAD
 from unmask.model.generation import Writing
 from unmask.predict.records import kind_of
 from unmask.registry import discover
@@ -40,7 +41,7 @@ def purpose(
     if wanted is not None and wanted != kind.name:
         kind, kept = _other(pretrained, name, kind, kind_of(wanted)), {}
     reading = {"length": kind.length, **kept}
-    writes = kind.head == "seq2seq-lm"
+    writes = kind.head == HEAD
     laid = config.load(
         Reading, [(f"{name}: the reading in config.json", reading)], () if writes else sets
     )
@@ -131,8 +132,8 @@ def _other(pretrained: Pretrained, name: str, own: Kind, wanted: Kind) -> Kind:
     can = {
         "feature-extraction": True,
         "fill-mask": pretrained.network.head.masked is not None,
-        "translation": pretrained.head == "seq2seq-lm",
-        "summarization": pretrained.head == "seq2seq-lm",
+        "translation": pretrained.head == HEAD,
+        "summarization": pretrained.head == HEAD,
     }
     if not can.get(wanted.name, False):
         raise UserError(

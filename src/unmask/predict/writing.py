@@ -133,14 +133,12 @@ class Writer:
             )
         room, least = longest - len(prompt), wanted or self._least
         if room < least:
+            shorter = (
+                "" if self.truncate else ", shorten the text, or let truncate cut its beginning"
+            )
             raise UserError(
                 f"{place}: {len(prompt):,} tokens and {least:,} new ones are more than the"
-                f" {longest:,} that the model reads; ask for fewer"
-                + (
-                    ""
-                    if self.truncate
-                    else ", shorten the text, or let its beginning be cut with truncate"
-                )
+                f" {longest:,} that the model reads; ask for fewer{shorter}"
             )
         return _Prompt(prompt, wanted or max(least, min(MOST, room)), None)
 

@@ -36,8 +36,8 @@ def lines(paths: Sequence[str], errors: str | None = None) -> Iterator[tuple[str
     """Give the lines of several files of plain text side by side, with single blanks in them.
 
     errors: `strict` or `replace`, for bytes that are not UTF-8; None: who reads them has no such
-    option, and bytes are errors. Raises UserError for files of rows,
-    and, after the last line of the shortest file, when they have not the same number of lines.
+    option, and bytes are errors. Raises UserError for files of rows, and, after the last line of
+    the shortest file, when they have not the same number of lines.
     """
     for path in paths:
         if form(path) in OF_ROWS:

@@ -175,7 +175,7 @@ def _table(lines: Lines, dialect: type[csv.Dialect]) -> Iterator[Row]:
 def _said(error: csv.Error) -> str:
     """Say what is wrong with a line of a table, and how it is mended."""
     told = str(error).partition(" - ")[0]
-    return f"no line of a table ({told}); save it with line ends as this system has them"
+    return f"no line of a table ({told}); mend it, or save the table with usual line ends"
 
 
 def _parquet(path: str, stream: BinaryIO) -> Iterator[Row]:
