@@ -2,11 +2,13 @@
 
 import ctypes
 import multiprocessing
+import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +19,8 @@ T = TypeVar("T")
 
 STEADY = 100
 """Steps of each contestant; where fewer are taken, they are spread evenly over as many."""
+MOST = 6 << 30
+"""Bytes that a contestant keeps between two steps; filled batches of all lengths tear its heap."""
 TURN = 10
 """Steps that a contestant takes before it is the next one's turn; one before them does not count,
 since what a contestant is done with goes back to the system for the others."""
@@ -89,9 +93,22 @@ def _serve(connection: Connection, make: Make, threads: int) -> None:
                 start, used = time.perf_counter(), time.process_time()
                 steps.take(number)
                 times.append((time.perf_counter() - start, time.process_time() - used))
-            if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
-                trim(0)
+                if resident() > MOST:
+                    give_back()
+            give_back()
             connection.send(times)
+
+
+def resident() -> int:
+    """Tell how many bytes this process holds; 0 where the system does not say."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * resource.getpagesize() if path.exists() else 0
+
+
+def give_back() -> None:
+    """Let the C library give free memory back to the system, where it is glibc."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def take_turns(makes: Mapping[str, Make], threads: int) -> dict[str, dict[str, Any]]:

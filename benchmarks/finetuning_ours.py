@@ -114,7 +114,7 @@ def steps(work: Work, count: int) -> Steps:
     drawn = spread(list(enumerate(islice(session.steps_of(0, {}), STEADY))), count)
     sizes = [min(BATCH, len(units) - (place % epoch) * BATCH) for place, _ in drawn]
     return Steps(
-        take=lambda number: trainer.step(drawn[number][1], 1, 1, 0.0, False),
+        take=lambda number: trainer.step(drawn[number][1], 1, 1, 0.0),
         tokens=[data.tokens for _, data in drawn],
         examples=sizes,
     )

@@ -10,7 +10,8 @@ sequences of up to 128 and 512 are timed, training steps and the encoder alone. 
 turns: unmask, the same with compiled blocks, transformers with torch's attention, with flash
 attention where that can be imported, and compiled. Seconds are those between two synchronisations.
 The peak is that of bfloat16 matrix products in the same run, and shares of it count what the real
-tokens need, with scores of masked tokens alone. Batches are on the device already.
+tokens need, with scores of masked tokens alone. Our batches are copied from the host in every step;
+the peers' are on the device already.
 
 What fails is told in its place and takes nothing else along; what there is no time for, too. The
 results are written after every case, to gpu.json in --out, in $OUT, or in benchmarks/results.

@@ -78,29 +78,29 @@ def ours(
     device: torch.device,
     backend: str | None = None,
 ) -> Work:
-    """What `unmask pretrain` repeats, with AdamW; backend: compiles every block, in static shapes.
+    """What `unmask pretrain` repeats, with AdamW; backend: compiles the blocks.
 
-    The batches are on the device: they are prepared ahead.
+    The batches are on the host, and are copied in every step.
     """
     network = network_of(spec).to(device)
     narrow = copy.deepcopy(network).bfloat16().eval()
     if backend is not None:
-        for one in (network, narrow):
-            for block in one.encoder.blocks:
-                block.compile(backend=backend, dynamic=False)
+        network.compile_blocks(backend)
+        narrow.compile_blocks(backend)
+        most = max(len(batch.tokens.ids) for batch in batches)
+        batches = [batch.filled(most + -most % 128) for batch in batches]
     network.train()
     trainer = Trainer(plan(torch.bfloat16), network, aim, World())
-    ready = [batch.to(device) for batch in batches]
-    turns, again = _endless(ready), _endless(ready)
+    turns, again = _endless(batches), _endless(batches)
     numbers = iter(range(1, 1 << 30))
 
     def train() -> None:
         number = next(numbers)
-        trainer.step(step_of(turns()), number, number, RATE, stop=False)
+        trainer.step(step_of(turns()), number, number, RATE)
 
     @torch.inference_mode()
     def forward() -> Tensor:
-        out: Tensor = narrow(again().tokens)
+        out: Tensor = narrow(again().tokens.to(device))
         return out
 
     return Work(train, forward)

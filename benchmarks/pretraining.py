@@ -221,7 +221,7 @@ def calibrate(work: Path, rounds: int = 4, seconds: float = 5.0) -> None:
     def ours() -> None:
         step = next(data)
         tokens.append(step.tokens)
-        trainer.step(step, number=1, updates=1, rate=0.0, stop=False)
+        trainer.step(step, number=1, updates=1, rate=0.0)
 
     turns = {"unmask": ours} | {
         n: (lambda p=p: p.step(0, 0.0, short=False)) for n, p in peers.items()

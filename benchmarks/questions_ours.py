@@ -28,7 +28,7 @@ def unmask(steps: int) -> Job:
 
     def train() -> None:
         for step in drawn:
-            trainer.step(step, 1, 1, 0.0, False)
+            trainer.step(step, 1, 1, 0.0)
 
     def answers() -> Answers:
         network, task = session.network, session.work.task

@@ -44,7 +44,7 @@ def unmask(
     def train() -> None:
         for step in taken:
             number = next(numbers)
-            trainer.step(step, number, number, rate, stop=False)
+            trainer.step(step, number, number, rate)
 
     def answer(step: StepData, dtype: torch.dtype) -> dict[str, np.ndarray]:
         """Give the mean loss of the tokens, that of the pairs, the gradient's norm, and slopes."""

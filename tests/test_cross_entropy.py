@@ -31,7 +31,7 @@ def torchs(leaves: list[Tensor], labels: Tensor) -> Part:
     return Part(total, (logits.argmax(-1) == labels).sum())
 
 
-@pytest.mark.parametrize("rows", [0, 1, 7, ROWS, 2 * ROWS + 5])
+@pytest.mark.parametrize("rows", [0, 1, 7, ROWS["cpu"], 2 * ROWS["cpu"] + 5])
 def test_equals_torch(rows: int) -> None:
     leaves, labels = layer(rows)
     ours, theirs = linear_cross_entropy(*leaves, labels), torchs(leaves, labels)
@@ -53,7 +53,7 @@ def test_a_wrong_label_is_seen() -> None:
     assert not torch.allclose(*grads, atol=1e-2)
 
 
-@pytest.mark.parametrize("rows", [1, ROWS + 5])
+@pytest.mark.parametrize("rows", [1, ROWS["cpu"] + 5])
 def test_smoothing_is_torchs(rows: int) -> None:
     leaves, labels = layer(rows, torch.float64)
     labels[0] = 3
@@ -78,7 +78,7 @@ def test_backward_is_the_derivative_of_forward() -> None:
 
 
 def test_evaluation_gives_the_same() -> None:
-    leaves, labels = layer(ROWS + 1)
+    leaves, labels = layer(ROWS["cpu"] + 1)
     training = linear_cross_entropy(*leaves, labels)
     with torch.no_grad():
         evaluation = linear_cross_entropy(*leaves, labels)
@@ -87,7 +87,7 @@ def test_evaluation_gives_the_same() -> None:
 
 
 def test_bfloat16_products_come_near() -> None:
-    leaves, labels = layer(2 * ROWS)
+    leaves, labels = layer(2 * ROWS["cpu"])
     with torch.autocast("cpu", torch.bfloat16):
         part = linear_cross_entropy(*leaves, labels)
     exact = torchs(leaves, labels)

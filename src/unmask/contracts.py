@@ -24,7 +24,7 @@ from unmask.text.columns import Columns
 from unmask.text.rows import Row
 from unmask.text.template import Template
 from unmask.text.tokenizer import Tokenizer
-from unmask.tokens import Layout, Tokens
+from unmask.tokens import Layout, Tokens, moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +73,25 @@ class Batch:
             counts,
         )
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
+    def to(self, device: torch.device) -> Self:
         """Copy everything to a device."""
         return replace(
             self,
-            tokens=self.tokens.to(device, non_blocking),
-            rows=self.rows.to(device, non_blocking=non_blocking),
-            labels=self.labels.to(device, non_blocking=non_blocking),
-            pairs=None if self.pairs is None else self.pairs.to(device, non_blocking=non_blocking),
+            tokens=self.tokens.to(device),
+            rows=moved(self.rows, device),
+            labels=moved(self.labels, device),
+            pairs=None if self.pairs is None else moved(self.pairs, device),
         )
+
+    def filled(self, tokens: int) -> Self:
+        """Complete it with sequences that count for nothing to exactly so many tokens."""
+        return replace(self, tokens=self.tokens.filled(tokens))
 
 
 class Movable(Protocol):
     """A batch, whatever is in it."""
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
+    def to(self, device: torch.device) -> Self:
         """Copy everything to a device."""
         ...
 
@@ -243,14 +247,13 @@ class Labelled:
     ends: tuple[int, ...] = ()
     """Tokens that end a text, where one is written."""
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> "Labelled":
+    def to(self, device: torch.device) -> "Labelled":
         """Copy everything to a device."""
-        labels = self.labels
         return replace(
             self,
-            tokens=self.tokens.to(device, non_blocking),
-            rows=self.rows.to(device, non_blocking=non_blocking),
-            labels=None if labels is None else labels.to(device, non_blocking=non_blocking),
+            tokens=self.tokens.to(device),
+            rows=moved(self.rows, device),
+            labels=None if self.labels is None else moved(self.labels, device),
         )
 
 

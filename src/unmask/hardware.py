@@ -1,6 +1,7 @@
 """What the machine can do, found out when asked."""
 
 import ctypes
+import importlib.util
 import os
 import sys
 from functools import cache
@@ -40,6 +41,16 @@ def products(wanted: Literal["auto", "float32", "bfloat16"], device: torch.devic
     if wanted == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
     return torch.float32 if wanted == "float32" else torch.bfloat16
+
+
+def compiles(wanted: Literal["auto", "on", "off"], device: torch.device) -> bool:
+    """Choose whether torch's compiler is used: on a GPU, if it can write code for it there.
+
+    Nothing was to be gained by it on a CPU, where it is used only if it is wanted.
+    """
+    if wanted == "auto":
+        return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+    return wanted == "on"
 
 
 def keep_memory() -> None:

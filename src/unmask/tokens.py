@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +98,32 @@ class Layout:
         """(B,) int64, the tokens of each sequence, where the other tensors are."""
         return self.last - self.first + 1
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> "Layout":
+    @property
+    def real_tokens(self) -> int:
+        """Tokens of the sequences that count."""
+        return sum(self.lengths[: self.real])
+
+    def filled(self, tokens: int) -> "Layout":
+        """Add sequences that count for nothing, none longer than the others, up to T tokens."""
+        full, rest = divmod(tokens - sum(self.lengths), self.max_seqlen)
+        fillers = [self.max_seqlen] * full + [rest] * (rest > 0)
+        return Layout.of([*self.lengths, *fillers], self.real)
+
+    def to(self, device: torch.device) -> "Layout":
         """Copy the tensors to a device."""
         tensors: dict[str, Any] = {
-            field.name: value.to(device, non_blocking=non_blocking)
+            field.name: moved(value, device)
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
         return replace(self, **tensors)
+
+
+def moved(x: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device; from the host to a GPU without waiting until it is there."""
+    if device.type != "cuda" or x.device.type != "cpu":
+        return x.to(device)
+    return x.pin_memory().to(device, non_blocking=True)
 
 
 def _cells(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -134,12 +153,22 @@ class Tokens:
     source: "Tokens | None" = field(default=None, kw_only=True)
     """B other sequences, which an encoder-decoder reads to write these; None: there are none."""
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> "Tokens":
+    def to(self, device: torch.device) -> "Tokens":
         """Copy everything to a device."""
         kinds = (self.segments, self.languages, self.positions)
         return Tokens(
-            self.ids.to(device, non_blocking=non_blocking),
-            self.layout.to(device, non_blocking),
-            *(None if x is None else x.to(device, non_blocking=non_blocking) for x in kinds),
-            source=None if self.source is None else self.source.to(device, non_blocking),
+            moved(self.ids, device),
+            self.layout.to(device),
+            *(None if x is None else moved(x, device) for x in kinds),
+            source=None if self.source is None else self.source.to(device),
+        )
+
+    def filled(self, tokens: int) -> "Tokens":
+        """Complete them with sequences that count for nothing to exactly so many tokens."""
+        missing = tokens - len(self.ids)
+        kinds = (self.segments, self.languages, self.positions)
+        return Tokens(
+            functional.pad(self.ids, (0, missing)),
+            self.layout.filled(tokens),
+            *(None if x is None else functional.pad(x, (0, missing)) for x in kinds),
         )

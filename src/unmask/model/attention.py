@@ -48,11 +48,15 @@ class Attention(nn.Module):
         terms: Sequence[Term] = ()
         if self.scores is not None:
             q, terms = self.scores(q, view)
-        dropout = self.dropout.p if self.training else 0.0
-        kernel = choose(self.kernels, q, view, dropout, terms)
-        seen = kernel(q, kv.k, kv.v, view, dropout, terms)  # (Q, H, D)
+        seen = self.attend(q, kv, view, terms)  # (Q, H, D)
         out: Tensor = self.output(seen.flatten(1))  # (Q, H, D) -> (Q, W)
         return out
+
+    def attend(self, q: Tensor, kv: KV, view: View, terms: Sequence[Term]) -> Tensor:
+        """Let the best kernel attend: q (Q, H, D) -> (Q, H, D)."""
+        dropout = self.dropout.p if self.training else 0.0
+        kernel = choose(self.kernels, q, view, dropout, terms)
+        return kernel(q, kv.k, kv.v, view, dropout, terms)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(x.shape[0], self.heads, -1)  # (K, W) -> (K, H, D)

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from unmask.tokens import Layout
+from unmask.tokens import Layout, moved
 
-ROWS = 32
-"""Rows that are turned from logits into gradients at a time: few enough to stay in the cache."""
+ROWS = {"cpu": 32, "cuda": 4096}
+"""Rows that are turned from logits into gradients at a time, by device: few enough to stay in the
+CPU's cache, enough to keep a GPU busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def grouped_cross_entropy(scores: Tensor, sizes: Sequence[int], targets: Tensor)
     label is, counted from 0; below zero it counts for nothing.
     """
     layout = Layout.of(sizes)
-    cells = layout.unpad_index.to(scores.device, non_blocking=True)  # (M,)
+    cells = moved(layout.unpad_index, scores.device)  # (M,)
     blank = scores.new_full((len(sizes) * layout.max_seqlen,), -torch.inf)
     padded = blank.index_copy(0, cells, scores).view(len(sizes), -1)  # (M,) -> (B, L)
     return cross_entropy(padded, targets)
@@ -96,7 +97,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         exact = torch.promote_types(x.dtype, torch.float32)
         total = torch.zeros((), dtype=exact, device=x.device)
         correct = torch.zeros((), dtype=torch.int64, device=x.device)
-        for rows, target in zip(torch.split(logits, ROWS), torch.split(labels, ROWS), strict=True):
+        count = ROWS.get(x.device.type, len(x))
+        for rows, target in zip(
+            torch.split(logits, count), torch.split(labels, count), strict=True
+        ):
             counts = (target >= 0)[:, None]  # (R, 1), false for fillers
             target = target.clamp(min=0)[:, None]
             own, highest = rows.gather(1, target), rows.amax(1, keepdim=True)  # (R, 1)

@@ -1,8 +1,13 @@
 """An encoder and the head that reads it, as one module."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 
+from unmask.model.attention import Attention
 from unmask.model.dropout import Dropout
 from unmask.model.heads import Head
 from unmask.model.transformer import Transformer
@@ -19,6 +24,7 @@ class Network(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.compiled = False
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Read T tokens: -> their hidden states (T, W)."""
@@ -44,6 +50,27 @@ class Network(nn.Module):
         for module in self.modules():
             if isinstance(module, Dropout):
                 module.p = rate
+
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Let torch compile the blocks, all but the attention kernels, which are fast already.
+
+        What is left is done token by token: it is compiled once, as long as T stays the same.
+        """
+        for module in self.encoder.modules():
+            if isinstance(module, Attention):
+                kernels = torch.compiler.disable(module.attend)  # type: ignore[no-untyped-call]
+                cast(Any, module).attend = kernels
+        for block in self.encoder.blocks:
+            block.compile(backend=backend, dynamic=False)
+        self.compiled = True
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Drop nothing for a while, and compile nothing for batches of other sizes."""
+        self.eval()
+        with torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():
+            yield
+        self.train()
 
 
 def components(network: nn.Module) -> list[tuple[str, int]]:

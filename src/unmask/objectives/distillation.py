@@ -76,9 +76,10 @@ class DistillationObjective:
         assert head.masked is not None, "this objective needs a head that predicts tokens"
         assert self.teacher.head.masked is not None, "so does its teacher"
         settings = self.settings
+        real = batch.tokens.layout.real_tokens
         with torch.no_grad():
-            shown = self.teacher.encoder(batch.tokens)  # (T, W)
-        hidden = encoder(batch.tokens)  # (T, W)
+            shown = self.teacher.encoder(batch.tokens)[:real]  # (T, W)
+        hidden = encoder(batch.tokens)[:real]  # (T, W)
         mlm = head.masked.loss(hidden.index_select(0, batch.rows), batch.labels)
         rows = slice(None) if settings.all_tokens else batch.rows
         with torch.no_grad():

@@ -17,7 +17,7 @@ from unmask.model.cross_entropy import Part
 from unmask.model.heads import Head
 from unmask.model.streams import guess
 from unmask.model.transformer import Transformer
-from unmask.tokens import Layout
+from unmask.tokens import Layout, moved
 
 LOWEST = 0
 """Rank of the tokens that are not predicted: all may see them, and they see only each other."""
@@ -34,14 +34,13 @@ class Permuted(Batch):
     memory: Tensor | None
     """(T,) bool, the tokens of the previous segment; None: there are none."""
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> "Permuted":
+    def to(self, device: torch.device) -> "Permuted":
         """Copy everything to a device."""
-        memory = self.memory
         return replace(
-            Batch.to(self, device, non_blocking),
-            ranks=self.ranks.to(device, non_blocking=non_blocking),
-            queries=self.queries.to(device, non_blocking),
-            memory=None if memory is None else memory.to(device, non_blocking=non_blocking),
+            Batch.to(self, device),
+            ranks=moved(self.ranks, device),
+            queries=self.queries.to(device),
+            memory=None if self.memory is None else moved(self.memory, device),
         )
 
 

@@ -133,8 +133,13 @@ class Corpus:
         for source in [*self._train, *self._held]:
             source.store.verify()
 
-    def steps(self, phase: int, state: Mapping[str, Any], ranks: World) -> Iterator[StepData]:
-        """Give this rank's data of the steps of a phase, from a state of its stream on."""
+    def steps(
+        self, phase: int, state: Mapping[str, Any], ranks: World, full: bool = False
+    ) -> Iterator[StepData]:
+        """Give this rank's data of the steps of a phase, from a state of its stream on.
+
+        full: complete each batch to its whole budget of tokens, for compiled code.
+        """
         setting = self.recipe.data.phases[phase]
         sizes = Sizes.of(self.recipe.data, setting, ranks.size)
         stream = self._stream(self._train, sizes, setting.length, int(address(self.seed, phase)))
@@ -142,6 +147,8 @@ class Corpus:
         while True:
             micro = list(islice(batches, sizes.accumulate))
             made = [self.objective.corrupt(one.packed, one.rng) for one in micro]
+            if full:
+                made = [one.filled(sizes.tokens) for one in made]
             yield StepData(
                 batches=made,
                 counts={name: sum(one.counts[name] for one in made) for name in made[0].counts},

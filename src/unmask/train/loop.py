@@ -21,6 +21,7 @@ from torch import Tensor
 from unmask.contracts import Learnable, Movable
 from unmask.errors import UserError
 from unmask.model.network import Network
+from unmask.tokens import moved
 from unmask.train import checkpoint
 from unmask.train.batches import StepData
 from unmask.train.checkpoint import State
@@ -32,8 +33,6 @@ from unmask.train.schedule import linear
 
 PATIENCE = 10
 """Steps in a row without a finite loss that stop a run."""
-DRAIN = 10
-"""Steps whose figures may wait on an accelerator before the host reads them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +62,54 @@ class Plan:
         """Give the learning rate at a step, counted from 1."""
         schedule = self.schedule
         return self.optimizer.rate * linear(step, self.steps, schedule.warmup, schedule.floor)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What may be asked for while a step is taken, by any of the ranks."""
+
+    stop: bool = False
+    """Save, and end the run."""
+    save: bool = False
+    """Save, and go on."""
+
+    def __or__(self, other: "Wish") -> "Wish":
+        """Ask for what either asks for."""
+        return Wish(stop=self.stop or other.stop, save=self.save or other.save)
+
+
+NOTHING = Wish()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """A step whose figures are on their way to the host."""
+
+    state: State
+    """Behind it."""
+    rate: float
+    names: tuple[str, ...]
+    """Of the losses."""
+    figures: Tensor
+    """On the host, once"""
+    arrived: torch.cuda.Event | None
+    """has happened; None: they are there."""
+
+    @classmethod
+    def of(cls, state: State, rate: float, names: tuple[str, ...], figures: Tensor) -> "Taken":
+        """Send the figures of a step to the host, without waiting for them."""
+        here, arrived = figures.to("cpu", non_blocking=True), None
+        if figures.device.type == "cuda":
+            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            arrived.record()
+        return cls(state=state, rate=rate, names=names, figures=here, arrived=arrived)
+
+    def read(self) -> list[float]:
+        """Wait for the figures."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        found: list[float] = self.figures.tolist()
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,25 +177,26 @@ class Trainer:
         self.updates.step(rate, number, norm)
         return norm
 
-    def step(self, data: StepData, number: int, updates: int, rate: float, stop: bool) -> Tensor:
-        """Take one step; returns (2 P + 2,) on the device, the same on every rank.
+    def step(
+        self, data: StepData, number: int, updates: int, rate: float, wish: Wish = NOTHING
+    ) -> Tensor:
+        """Take one step; returns (2 P + 3,) on the device, the same on every rank.
 
         These are the mean loss and the accuracy of each objective, the gradient's norm, and how
-        many ranks were asked to stop. number: of the step, from 1; updates: how many of the steps
-        changed the weights, this one included.
+        many ranks wish to stop and to save. number: of the step, from 1; updates: how many of the
+        steps changed the weights, this one included. No host waits for a device here.
         """
         seed = np.random.SeedSequence([self.plan.seed, number, self.world.rank]).generate_state(1)
         torch.manual_seed(int(seed[0]))  # dropout is a function of the step: nothing to save
         self.updates.thaw(number)
-        counts = torch.tensor(list(data.counts.values()), dtype=torch.float32).to(self.device)
-        counts = self.world.sum(counts)  # (P,) of all ranks
-        sums = torch.stack([self.backward(batch, counts) for batch in data.batches]).sum(
-            0
-        )  # (2, P)
-        flags = torch.full((1,), float(stop), device=self.device)
-        means = self.world.sum(torch.cat([(sums / counts).flatten(), flags]))
+        counts = torch.tensor(list(data.counts.values()), dtype=torch.float32)
+        counts = self.world.sum(moved(counts, self.device))  # (P,) of all ranks
+        parts = [self.backward(batch, counts) for batch in data.batches]
+        sums = torch.stack(parts).sum(0)  # (2, P)
+        wishes = moved(torch.tensor([wish.stop, wish.save], dtype=torch.float32), self.device)
+        means = self.world.sum(torch.cat([(sums / counts).flatten(), wishes]))
         norm = self.update(updates, rate)
-        return torch.cat([means[:-1], norm[None], means[-1:]])
+        return torch.cat([means[:-2], norm[None], means[-2:]])
 
 
 class Run:
@@ -173,7 +221,8 @@ class Run:
         self.trainer, self.state, self.steps_of, self.evaluate = trainer, state, steps_of, evaluate
         self.metrics, self.observe, self.enough = metrics, observe, enough
         self.plan, self.steps = trainer.plan, trainer.plan.steps
-        self.pending: list[tuple[State, float, tuple[str, ...], Tensor]] = []
+        self.pending: list[Taken] = []
+        self.ahead = ahead(trainer.device)
         self.in_vain = 0
         self.started = time.monotonic() - state.seconds
         self.saved = time.monotonic()
@@ -203,10 +252,16 @@ class Run:
         return max(self.state.phase, min(index, len(ends) - 1))
 
     def _advance(self, data: StepData, phase: int, stop: bool) -> bool:
-        """Take one step and do what is due behind it; tells whether the run is to stop."""
+        """Take one step and do what is due behind it; tells whether the run is to stop.
+
+        What somebody wishes is heard when the step's figures are read: by all ranks behind the
+        same step, although each has its own clock.
+        """
         number = self.state.step + 1
         rate = self.plan.rate(number)
-        figures = self.trainer.step(data, number, number - self.state.skipped, rate, stop)
+        late = time.monotonic() - self.saved >= self.plan.checkpoint_seconds
+        wish = Wish(stop=stop, save=late and self.trainer.world.leads)
+        figures = self.trainer.step(data, number, number - self.state.skipped, rate, wish)
         self.state = replace(
             self.state,
             step=number,
@@ -215,47 +270,46 @@ class Run:
             tokens=self.state.tokens + data.tokens,
             seconds=time.monotonic() - self.started,
         )
-        self.pending.append((self.state, rate, tuple(data.counts), figures))
+        self.pending.append(Taken.of(self.state, rate, tuple(data.counts), figures))
         last = number == self.steps
         evaluate = number in self.plan.evaluate_at or last
-        late = time.monotonic() - self.saved >= self.plan.checkpoint_seconds
-        wait = 1 if self.trainer.device.type == "cpu" else DRAIN
-        stopped = False
-        if evaluate or late or len(self.pending) >= wait:
-            stopped = self._drain(evaluate)
-        if late or last:
+        wish = self._read(0 if evaluate else self.ahead, evaluate)
+        if wish.save or wish.stop:
+            wish |= self._read(0, evaluate=False)
+        if wish.save or last:
             self._save()
-        return stopped
+        return wish.stop
 
-    def _drain(self, evaluate: bool) -> bool:
-        """Read the figures that wait on the device, and report them; tells whether to stop."""
-        reports, stopped = [], False
-        for state, rate, names, figures in self.pending:
-            *means, norm, flags = figures.tolist()
-            stopped = stopped or flags > 0
-            loss = sum(w * mean for w, mean in zip(self.trainer.weights, means, strict=False))
-            row: dict[str, Any] = {"step": state.step, "loss": loss}
-            row |= {f"{name}_loss": mean for name, mean in zip(names, means, strict=False)}
-            right = zip(names, means[len(names) :], self.trainer.judged, strict=True)
-            row |= {f"{name}_accuracy": mean for name, mean, judged in right if judged}
-            row |= {
-                "rate": rate,
-                "gradient_norm": norm,
-                "tokens": state.tokens,
-                "seconds": state.seconds,
-            }
-            self._judge(math.isfinite(norm), state.step)
-            reports.append(Report(step=state.step, row=row, evaluation=None))
-        self.pending.clear()
+    def _read(self, ahead: int, evaluate: bool) -> Wish:
+        """Report the steps taken, but for so many of the last; gives what is wished in them."""
+        reports, wish = [], NOTHING
+        while len(self.pending) > ahead:
+            report, wished = self._told(self.pending.pop(0))
+            reports.append(report)
+            wish |= wished
         if evaluate:
-            self.trainer.network.eval()
-            reports[-1] = replace(reports[-1], evaluation=self.evaluate(self.trainer))
-            self.trainer.network.train()
+            with self.trainer.network.evaluating():
+                reports[-1] = replace(reports[-1], evaluation=self.evaluate(self.trainer))
         for report in reports:
             row = {**report.row, **(report.evaluation or {}), **self.observe(report)}
             if self.metrics is not None:
                 self.metrics.add(row, evaluated=report.evaluation is not None)
-        return stopped
+        return wish
+
+    def _told(self, taken: Taken) -> tuple[Report, Wish]:
+        """Make a row of the figures of a step."""
+        state, names = taken.state, taken.names
+        *means, norm, stop, save = taken.read()
+        loss = sum(w * mean for w, mean in zip(self.trainer.weights, means, strict=False))
+        row: dict[str, Any] = {"step": state.step, "loss": loss}
+        row |= {f"{name}_loss": mean for name, mean in zip(names, means, strict=False)}
+        right = zip(names, means[len(names) :], self.trainer.judged, strict=True)
+        row |= {f"{name}_accuracy": mean for name, mean, judged in right if judged}
+        row |= {"rate": taken.rate, "gradient_norm": norm}
+        row |= {"tokens": state.tokens, "seconds": state.seconds}
+        self._judge(math.isfinite(norm), state.step)
+        wish = Wish(stop=stop > 0, save=save > 0)
+        return Report(step=state.step, row=row, evaluation=None), wish
 
     def _judge(self, finite: bool, step: int) -> None:
         """Count a step that was skipped, and give up when too many follow each other."""
@@ -277,6 +331,11 @@ class Run:
             folder, keep = self.plan.folder / "checkpoints", self.plan.keep
             checkpoint.save(folder, self.state, self.trainer.network, self.trainer.updates, keep)
         self.saved = time.monotonic()
+
+
+def ahead(device: torch.device) -> int:
+    """Tell how many steps the host works ahead of a device: an accelerator never waits for it."""
+    return 0 if device.type == "cpu" else 2
 
 
 @contextmanager

@@ -83,6 +83,9 @@ class Pretraining(Session[PretrainResult]):
         self.network = self.pretrained.network.to(device)
         self.network.set_dropout(wanted.recipe.dropout)
         self.network.train()
+        single = wanted.recipe.objective != "permutation"  # whose two streams differ in size
+        if single and hardware.compiles(wanted.recipe.compile, device):
+            self.network.compile_blocks()
         self.heldout = corpus.heldout()
         self._check()
 
@@ -104,7 +107,7 @@ class Pretraining(Session[PretrainResult]):
 
     def steps_of(self, phase: int, state: Mapping[str, Any]) -> Iterator[StepData]:
         """Give this rank's data of a phase, from a state of its stream on."""
-        return self.corpus.steps(phase, state, self.ranks)
+        return self.corpus.steps(phase, state, self.ranks, full=self.network.compiled)
 
     def keep_settings(self) -> None:
         """Write down what the run was started with."""
@@ -179,9 +182,8 @@ class Pretraining(Session[PretrainResult]):
         )
         if not self.settings.probe:
             return {}
-        self.network.eval()
-        answers = Model(self._speaking()).fill(self.settings.probe, top_k=PROBED)
-        self.network.train()
+        with self.network.evaluating():
+            answers = Model(self._speaking()).fill(self.settings.probe, top_k=PROBED)
         told = {
             text: _words(found) for text, found in zip(self.settings.probe, answers, strict=True)
         }

@@ -131,6 +131,8 @@ class Recipe:
     """Fill masks, say the next token, or say tokens in a random order."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the products; auto is bfloat16 where the hardware has it."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Of the blocks, by torch's compiler; auto is on a GPU."""
     model: Shape
     data: Data
     masking: Masking = field(default_factory=Masking)
@@ -225,6 +227,8 @@ def check(recipe: Recipe) -> None:
         raise UserError(f"data.exponent is {data.exponent}; it must be between 0 and 1")
     if recipe.objective == "causal" and data.form != "singles":
         raise UserError(f"objective causal reads running text; data.form {data.form} is of pairs")
+    if recipe.objective == "permutation" and recipe.compile == "on":
+        raise UserError("compile = 'on' is not for objective = 'permutation'; leave it at 'auto'")
     _check_memory(recipe)
 
 

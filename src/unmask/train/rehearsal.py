@@ -53,7 +53,7 @@ def rehearse(
     The rate is zero and the moments are thrown away, so that the run begins as if nothing had been.
     evaluation_seconds: tells what an evaluation takes, with the model in evaluation mode.
     """
-    _pass(trainer, next(data))  # the first step sets up memory and kernels
+    _pass(trainer, next(data))  # the first step sets up memory and kernels, and compiles
     tokens: list[int] = []
     times: list[float] = []
     while len(times) < 3 or sum(times) < min(seconds, LONGEST):
@@ -66,9 +66,8 @@ def rehearse(
             break
     step_seconds = median(times)  # one slow moment of the machine must not shorten the run
     trainer.forget()
-    trainer.network.eval()
-    evaluation = evaluation_seconds(trainer)
-    trainer.network.train()
+    with trainer.network.evaluating():
+        evaluation = evaluation_seconds(trainer)
     return Cost(
         step_seconds=trainer.world.share(step_seconds),
         evaluation_seconds=trainer.world.share(evaluation),
@@ -86,7 +85,7 @@ def duration(text: str) -> float:
 
 
 def _pass(trainer: Trainer, data: StepData) -> None:
-    figures = trainer.step(data, number=trainer.plan.steps, updates=1, rate=0.0, stop=False)
+    figures = trainer.step(data, number=trainer.plan.steps, updates=1, rate=0.0)
     figures.tolist()  # waits for the device
 
 
