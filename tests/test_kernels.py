@@ -1,15 +1,19 @@
 """How kernels are chosen, and what the CPU's kernel makes groups of."""
 
 import logging
+from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
 
+from unmask.model import kernels
 from unmask.model.grouped import ENOUGH, Grouped, Ragged, Run, groups
-from unmask.model.kernels import KERNELS, Padded, Reference, _announce, choose
-from unmask.model.view import View
+from unmask.model.kernels import KERNELS, Padded, Reference, VarLen, _announce, choose
+from unmask.model.view import Causal, View
 from unmask.tokens import Layout
 
 
@@ -64,3 +68,50 @@ def test_every_token_goes_to_one_cell_and_back(lengths: list[int]) -> None:
         group.spread(matrices, out)
     assert torch.equal(out, tokens)
     assert cells == tokens.numel()
+
+
+def varlen_attn(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seq_q: Tensor,
+    cu_seq_k: Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    window_size: tuple[int, int],
+) -> Tensor:
+    """Do what torch 2.11's kernel for GPUs does, sequence by sequence."""
+    found = []
+    for (q0, q1), (k0, k1) in zip(
+        pairwise(cu_seq_q.tolist()), pairwise(cu_seq_k.tolist()), strict=True
+    ):
+        assert q1 - q0 <= max_q
+        assert k1 - k0 <= max_k
+        rows = (x.transpose(0, 1) for x in (query[q0:q1], key[k0:k1], value[k0:k1]))
+        ahead = {(-1, -1): k1 - k0, (-1, 0): 0}[window_size]
+        seen = torch.ones(q1 - q0, k1 - k0).tril(k1 - k0 - (q1 - q0) + ahead).bool()
+        found.append(F.scaled_dot_product_attention(*rows, seen).transpose(0, 1))
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("order", [None, Causal()])
+def test_the_kernel_for_gpus_is_called_as_torch_wants_it(
+    monkeypatch: pytest.MonkeyPatch, order: Causal | None
+) -> None:
+    monkeypatch.setattr(kernels, "_varlen", lambda: varlen_attn)
+    far = View(Layout.of([1, 2, 3]), Layout.of([4, 2, 6]), order)
+    q, k, v = torch.randn(6, 2, 4), torch.randn(12, 2, 4), torch.randn(12, 2, 4)
+    wanted = Reference()(q, k, v, far, 0.0)
+    assert torch.allclose(VarLen()(q, k, v, far, 0.0), wanted, atol=1e-6)
+
+
+def test_the_kernel_for_gpus_reads_slots_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    def later(query: Tensor, seqused_k: Tensor | None = None) -> Tensor:
+        return query
+
+    for kernel, can in ((varlen_attn, False), (later, True)):
+        monkeypatch.setattr(kernels, "_varlen", lambda kernel=kernel: kernel)
+        kernels._reads_slots.cache_clear()
+        assert kernels._reads_slots() == can
+    kernels._reads_slots.cache_clear()

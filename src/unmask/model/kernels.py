@@ -9,6 +9,7 @@ heads, D width of a head.
 """
 
 import importlib
+import inspect
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -152,6 +153,7 @@ class VarLen:
             and not dropout
             and not terms
             and not isinstance(view.order, Ranks)
+            and (view.k.capacity is None or _reads_slots())
         )
 
     def __call__(
@@ -164,6 +166,7 @@ class VarLen:
         terms: Sequence[Term] = (),
     ) -> Tensor:
         """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
+        slots = {} if view.k.capacity is None else {"seqused_k": view.k.sizes.int()}
         out = _varlen()(
             q,
             k,
@@ -173,7 +176,7 @@ class VarLen:
             view.q.max_seqlen,
             view.k.max_seqlen,
             window_size=(-1, -1 if view.order is None else 0),  # how far back and ahead
-            seqused_k=None if view.k.capacity is None else view.k.sizes.int(),
+            **slots,
         )
         assert isinstance(out, Tensor), "a tuple comes only where more was asked for"
         return out
@@ -184,6 +187,12 @@ def _varlen() -> Callable[..., Tensor | tuple[Tensor, ...]]:
     """Load torch's kernel at its first use: it brings the compiler with it, seconds of imports."""
     module = importlib.import_module("torch.nn.attention.varlen")
     return cast(Callable[..., Tensor | tuple[Tensor, ...]], module.varlen_attn)
+
+
+@cache
+def _reads_slots() -> bool:
+    """Tell whether torch's kernel reads keys that lie in slots; 2.11 does not yet."""
+    return "seqused_k" in inspect.signature(_varlen()).parameters
 
 
 def _mask(q: Tensor, view: View, terms: Sequence[Term]) -> Tensor:
