@@ -25,9 +25,13 @@ class Ranks:
     """(K,) int64."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class View:
-    """Sequence b of the queries sees sequence b of the keys, as far as the order lets it."""
+    """Sequence b of the queries sees sequence b of the keys, as far as the order lets it.
+
+    Nobody changes one, but it is not frozen: of frozen ones torch's compiler (2.11) guards each
+    size, and so would compile anew for each batch.
+    """
 
     q: Layout
     k: Layout
