@@ -10,7 +10,7 @@ pre-trained on.
 
     python benchmarks/pretraining.py run unmask
     python benchmarks/transfer.py pretrain     (about an hour on two cores)
-    python benchmarks/transfer.py run          (resumed where it was stopped; --start: of one kind)
+    python benchmarks/transfer.py run          (resumed where it was stopped; --start, --data: a part of it)
     python benchmarks/transfer.py report
 
 Written to benchmarks/results: transfer.json and transfer.svg.
@@ -172,12 +172,12 @@ def tune(chosen: Set, size: int | None, seed: int, kind: str, rate: float) -> Fi
     )
 
 
-def run(starts: Sequence[str]) -> None:
+def run(starts: Sequence[str], sets: Sequence[Set]) -> None:
     """Take all runs that were not taken yet, the small ones first."""
     cases = [
         (size, chosen, seed, kind)
         for size in SIZES
-        for chosen in SETS
+        for chosen in sets
         for seed in SEEDS
         for kind in starts
     ]
@@ -264,13 +264,15 @@ def main() -> None:
     parser.add_argument("what", choices=("pretrain", "run", "report"))
     parser.add_argument("--steps", type=int, default=4_000, help="of the pre-training")
     parser.add_argument("--start", choices=STARTS, help="only the runs that begin so")
+    parser.add_argument("--data", choices=[one.name for one in SETS], help="only the runs on this")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.what == "pretrain":
         pretrain(options.steps)
     elif options.what == "run":
-        run(STARTS if options.start is None else (options.start,))
+        sets = [one for one in SETS if options.data in (None, one.name)]
+        run(STARTS if options.start is None else (options.start,), sets)
     else:
         report()
 
