@@ -9,8 +9,8 @@ official dev set of SST-2 or on 2,500 test reviews of IMDB. Reviews of IMDB's te
 pre-trained on.
 
     python benchmarks/pretraining.py run unmask
-    python benchmarks/transfer.py pretrain     (about an hour on two cores)
-    python benchmarks/transfer.py run          (resumed where it was stopped; --start, --data: a part of it)
+    python benchmarks/transfer.py pretrain     (about an hour of one core)
+    python benchmarks/transfer.py run          (resumed where it was stopped; in parts by --data)
     python benchmarks/transfer.py report
 
 Written to benchmarks/results: transfer.json and transfer.svg.
@@ -262,7 +262,7 @@ def plot(found: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=("pretrain", "run", "report"))
-    parser.add_argument("--steps", type=int, default=4_000, help="of the pre-training")
+    parser.add_argument("--steps", type=int, default=2_500, help="of the pre-training")
     parser.add_argument("--start", choices=STARTS, help="only the runs that begin so")
     parser.add_argument("--data", choices=[one.name for one in SETS], help="only the runs on this")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
