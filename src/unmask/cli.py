@@ -176,18 +176,22 @@ class _Option:
 
     @property
     def positional(self) -> bool:
+        """Whether it stands on the command line without its name."""
         return not self.field.kw_only and not self.field.metadata.get("flag")
 
     @property
     def many(self) -> bool:
+        """Whether it takes any number of values."""
         return get_origin(self.hint) is list
 
     @property
     def required(self) -> bool:
+        """Whether it must be given."""
         return (self.field.default, self.field.default_factory) == (MISSING, MISSING)
 
     @property
     def flags(self) -> list[str]:
+        """How the command line names it."""
         return [self.name if self.positional else "--" + self.name.replace("_", "-")]
 
     @property
@@ -275,6 +279,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse whose errors are ours: one line, with the remedy."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise UserError."""
         raise UserError(f"{message}; see {self.prog} --help")
 
 

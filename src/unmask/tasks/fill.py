@@ -132,6 +132,7 @@ class MaskFilling:
         left_out = set(words.special.tolist()) if alone else set()
 
         def filling(mask: int, score: float, token: int) -> dict[str, Any]:
+            """Tell of one token in the place of a mask, as transformers' pipeline does."""
             filled = [*ids[:mask], token, *ids[mask + 1 :]]
             return {
                 "score": score,

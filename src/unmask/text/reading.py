@@ -95,6 +95,7 @@ def _find(text: str) -> Iterator[TextFile]:
     remote = "://" in text
 
     def file(name: str, info: dict[str, Any]) -> TextFile:
+        """Look at one file; raises UserError where it cannot be read."""
         shown = system.unstrip_protocol(name) if remote else _shown(name)
         if info["size"] is None:
             raise UserError(f"{shown}: the server does not tell its size. Download it first.")

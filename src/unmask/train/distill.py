@@ -153,6 +153,7 @@ def student_of(teacher: Pretrained, recipe: DistilRecipe, tokenizer: Tokenizer) 
     blocks = {f"encoder.blocks.{new}.": old for new, old in enumerate(recipe.layers)}
 
     def taken(name: str) -> Tensor:
+        """Give the teacher's tensor that a tensor of the student begins as."""
         for prefix, old in blocks.items():
             if name.startswith(prefix):
                 return have[f"encoder.blocks.{old}.{name.removeprefix(prefix)}"]
