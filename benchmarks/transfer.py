@@ -43,7 +43,6 @@ RESULTS = ROOT / "benchmarks" / "results"
 SEEDS = (0, 1, 2)
 SIZES = (100, 1000, None)
 """Labels; None: all."""
-EPOCHS = {100: 20, 1000: 6, None: 1}
 RATES = (3e-4, 1e-3)
 STARTS = ("pre-trained", "random")
 SETTINGS = ("dropout=0.1", "keeping.checkpoint_seconds=600")
@@ -64,6 +63,8 @@ class Set:
     test: Path
     length: int
     """Longest sequence."""
+    epochs: dict[int | None, int]
+    """By labels."""
     most: int | None = None
     """Labels that count as all."""
     tests: int | None = None
@@ -71,12 +72,19 @@ class Set:
 
 
 SETS = (
-    Set(name="sst2", train=DATA / "sst2/train.tsv.gz", test=DATA / "sst2/dev.tsv", length=64),
+    Set(
+        name="sst2",
+        train=DATA / "sst2/train.tsv.gz",
+        test=DATA / "sst2/dev.tsv",
+        length=64,
+        epochs={100: 20, 1000: 6, None: 1},
+    ),
     Set(
         name="imdb",
         train=DATA / "imdb/train.jsonl.gz",
         test=DATA / "imdb/test.jsonl.gz",
         length=256,
+        epochs={100: 20, 1000: 6, None: 3},
         most=5_000,
         tests=2_500,
     ),
@@ -164,7 +172,7 @@ def tune(chosen: Set, size: int | None, seed: int, kind: str, rate: float) -> Fi
         train=str(drawn(chosen, size, seed)),
         eval=str(written(f"{chosen.name}-choosing", lambda: split(chosen)[0])),
         out=WORK / "runs" / f"{chosen.name}-{size or 'all'}-{kind}-{seed}-{rate}",
-        epochs=EPOCHS[size],
+        epochs=chosen.epochs[size],
         rate=rate,
         length=chosen.length,
         set=list(SETTINGS),
@@ -217,7 +225,10 @@ def report() -> None:
     settings = {
         "settings": SETTINGS,
         "rates": RATES,
-        "epochs": {str(k or "all"): v for k, v in EPOCHS.items()},
+        "epochs": {
+            one.name: {str(size or "all"): count for size, count in one.epochs.items()}
+            for one in SETS
+        },
     }
     content = {"accuracy": found, **settings}
     write(RESULTS / "transfer.json", content)
