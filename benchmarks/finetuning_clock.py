@@ -1,6 +1,5 @@
 """The clock of the fine-tuning study: contestants take turns and so meet the same machine."""
 
-import ctypes
 import multiprocessing
 import resource
 import time
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from job import give_back
 from unmask import hardware
 
 T = TypeVar("T")
@@ -103,12 +103,6 @@ def resident() -> int:
     """Tell how many bytes this process holds; 0 where the system does not say."""
     path = Path("/proc/self/statm")
     return int(path.read_text().split()[1]) * resource.getpagesize() if path.exists() else 0
-
-
-def give_back() -> None:
-    """Let the C library give free memory back to the system, where it is glibc."""
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)
 
 
 def take_turns(makes: Mapping[str, Make], threads: int) -> dict[str, dict[str, Any]]:

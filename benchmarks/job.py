@@ -142,7 +142,7 @@ def _done(job: Job, request: str, path: str) -> Any:
 
 
 def give_back() -> None:
-    """Return what is free to the system: the peak of rounds is not to hold what came before."""
+    """Return what is free to the system: what comes next, or others, are not to pay for it."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
         trim(0)
 

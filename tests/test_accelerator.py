@@ -65,7 +65,7 @@ def found(network, objective, batch):
     return {name: part.total.item() for name, part in parts.items()}, slopes
 
 
-def same(one, other):
+def assert_same(one, other):
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
@@ -82,7 +82,9 @@ def test_what_fills_a_batch_changes_no_loss_and_no_gradient(pretrained, objectiv
     filled = batch.filled(TOKENS)
     assert len(filled.tokens.ids) == len(filled.tokens.segments) == TOKENS
     assert filled.counts == batch.counts
-    same(found(pretrained.network, objective, filled), found(pretrained.network, objective, batch))
+    assert_same(
+        found(pretrained.network, objective, filled), found(pretrained.network, objective, batch)
+    )
 
 
 @pytest.mark.parametrize("all_tokens", [False, True])
@@ -97,7 +99,7 @@ def test_nor_those_of_a_student(pretrained, objective, all_tokens):
         settings=Distillation(all_tokens=all_tokens),
     )
     batch = batch_of(taught, [9, 12, 20], pairs=False)
-    same(found(student, taught, batch.filled(TOKENS)), found(student, taught, batch))
+    assert_same(found(student, taught, batch.filled(TOKENS)), found(student, taught, batch))
 
 
 def test_compiled_blocks_compute_the_same_and_are_compiled_once(pretrained, objective):
@@ -110,7 +112,7 @@ def test_compiled_blocks_compute_the_same_and_are_compiled_once(pretrained, obje
     counts = []
     for lengths in LENGTHS:
         batch = batch_of(objective, lengths)
-        same(
+        assert_same(
             found(network, objective, batch.filled(TOKENS)),
             found(plain, objective, batch),
         )
@@ -119,7 +121,7 @@ def test_compiled_blocks_compute_the_same_and_are_compiled_once(pretrained, obje
     assert counts == counts[:1] * len(counts)  # the second block and other batches need nothing new
     with network.evaluating(), torch.no_grad():
         tokens = batch_of(objective, [7, 8]).tokens
-        same(network(tokens), plain.eval()(tokens))
+        assert_same(network(tokens), plain.eval()(tokens))
     assert compiler.frame_count == counts[0]
     assert network.training
 
@@ -142,6 +144,7 @@ def test_a_run_with_compiled_blocks_comes_to_the_same(tmp_path, monkeypatch):
 
     plain = losses(tmp_path / "plain", "compile=off")
     compiler = CompileCounterWithBackend("aot_eager")
+    monkeypatch.setattr(hardware.shutil, "which", lambda name: name)
     compiled = partialmethod(Network.compile_blocks, backend=compiler)
     monkeypatch.setattr(Network, "compile_blocks", compiled)
     assert losses(tmp_path / "compiled", "compile=on") == pytest.approx(plain, rel=1e-4)
@@ -153,10 +156,16 @@ def test_compiling_is_for_gpus_unless_it_is_wanted(monkeypatch):
     cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
     monkeypatch.setattr(hardware.importlib.util, "find_spec", lambda name: object())
     assert [hardware.compiles("auto", device) for device in (cpu, cuda)] == [False, True]
+    monkeypatch.setattr(hardware.shutil, "which", lambda name: name)
     assert [hardware.compiles("on", device) for device in (cpu, cuda)] == [True, True]
     assert [hardware.compiles("off", device) for device in (cpu, cuda)] == [False, False]
     monkeypatch.setattr(hardware.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
     assert not hardware.compiles("auto", cuda)
+    with pytest.raises(UserError, match="compile = 'on' needs triton"):
+        hardware.compiles("on", cuda)
+    with pytest.raises(UserError, match=r"compile = 'on' needs a C\+\+ compiler"):
+        hardware.compiles("on", cpu)
 
 
 def test_two_streams_are_not_compiled(tmp_path):

@@ -249,12 +249,9 @@ class Labelled:
 
     def to(self, device: torch.device) -> "Labelled":
         """Copy everything to a device."""
-        return replace(
-            self,
-            tokens=self.tokens.to(device),
-            rows=moved(self.rows, device),
-            labels=None if self.labels is None else moved(self.labels, device),
-        )
+        tokens, rows = self.tokens.to(device), moved(self.rows, device)
+        labels = None if self.labels is None else moved(self.labels, device)
+        return replace(self, tokens=tokens, rows=rows, labels=labels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

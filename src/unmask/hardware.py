@@ -3,11 +3,14 @@
 import ctypes
 import importlib.util
 import os
+import shutil
 import sys
 from functools import cache
 from typing import Literal
 
 import torch
+
+from unmask.errors import UserError
 
 
 def device() -> torch.device:
@@ -46,11 +49,18 @@ def products(wanted: Literal["auto", "float32", "bfloat16"], device: torch.devic
 def compiles(wanted: Literal["auto", "on", "off"], device: torch.device) -> bool:
     """Choose whether torch's compiler is used: on a GPU, if it can write code for it there.
 
-    Nothing was to be gained by it on a CPU, where it is used only if it is wanted.
+    Nothing was to be gained by it on a CPU, where it is used only if it is wanted. Raises UserError
+    where it is wanted and something is missing.
     """
-    if wanted == "auto":
-        return device.type == "cuda" and importlib.util.find_spec("triton") is not None
-    return wanted == "on"
+    if wanted == "off" or (wanted == "auto" and device.type != "cuda"):
+        return False
+    if device.type == "cuda":
+        needed, there = "triton", importlib.util.find_spec("triton") is not None
+    else:
+        needed, there = "a C++ compiler", any(map(shutil.which, ("g++", "clang++", "cl")))
+    if wanted == "on" and not there:
+        raise UserError(f"compile = 'on' needs {needed}; install it, or leave it at 'auto'")
+    return there
 
 
 def keep_memory() -> None:

@@ -25,6 +25,7 @@ class Network(nn.Module):
         self.encoder = encoder
         self.head = head
         self.compiled = False
+        """Whether the blocks are."""
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Read T tokens: -> their hidden states (T, W)."""

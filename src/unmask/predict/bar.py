@@ -31,6 +31,7 @@ def bar(work: str, printing: bool = False) -> Iterator[Callable[[float | None, i
         task = progress.add_task(work, total=None, rows=0)
 
         def tell(done: float | None, rows: int) -> None:
+            """Show which share is done, where that is known, and how many rows."""
             if done is not None:
                 progress.update(task, total=1.0, completed=done)
             progress.update(task, rows=rows)

@@ -87,6 +87,7 @@ def _csv(path: Path) -> Iterator[Write]:
         table: csv.DictWriter[str] | None = None
 
         def write(result: Result) -> None:
+            """Write a row, and before the first one the columns' names."""
             nonlocal table
             if table is None:
                 table = csv.DictWriter(file, list(result))
@@ -105,6 +106,7 @@ def _parquet(path: Path) -> Iterator[Write]:
         file: parquet.ParquetWriter | None = None
 
         def flush() -> None:
+            """Write the rows that wait as one group."""
             nonlocal file
             try:
                 table = pa.Table.from_pylist(waiting, None if file is None else file.schema)
@@ -116,6 +118,7 @@ def _parquet(path: Path) -> Iterator[Write]:
             waiting.clear()
 
         def write(result: Result) -> None:
+            """Let a row wait for its group."""
             names.extend([] if names else result)
             _fit(result, names)
             waiting.append({**result, RESULTS: line(result[RESULTS])})

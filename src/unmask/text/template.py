@@ -69,6 +69,7 @@ class Template:
         """Write it as a `tokenizer.json` does; tokens: how the vocabulary writes each role."""
 
         def written(texts: int) -> list[dict[str, Any]]:
+            """Write the sequence of so many texts."""
             return [
                 {"Sequence": {"id": name, "type_id": segment}}
                 if name in ("A", "B")

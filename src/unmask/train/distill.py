@@ -61,6 +61,7 @@ def distill(options: DistillOptions) -> PretrainResult:
         family = family_of(recipe)
 
         def objective(recipe: Recipe, vocabulary: Vocabulary) -> DistillationObjective:
+            """Make what the student learns, with the teacher on the device."""
             assert isinstance(recipe, DistilRecipe), "the corpus gives back what it was given"
             masked = MaskedObjective(vocabulary=vocabulary, masking=recipe.masking)
             network = teacher.network.to(device).requires_grad_(requires_grad=False)

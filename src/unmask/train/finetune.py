@@ -287,6 +287,7 @@ def _work(
         raise UserError(f"keeping.metric is {metric!r}; {kind.name} has {', '.join(known.names)}")
 
     def examples(seed: int) -> Examples:
+        """Order the training examples by a seed."""
         return Examples(
             task, units, batch=tuning.batch, micro_tokens=tuning.micro_tokens, seed=seed
         )

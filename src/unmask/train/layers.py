@@ -20,6 +20,7 @@ def grouping(layers: Layers, blocks: int, epoch: int) -> Grouping:
     embeddings = whole if layers.embeddings is None else layers.embeddings
 
     def pace(name: str) -> Pace:
+        """Give the pace of a parameter."""
         below = blocks + 1 - _layer(name, blocks)  # layers between it and the head, itself included
         trained = embeddings if below > blocks else whole or below <= (layers.last or 0)
         start = 1 + below * epoch if layers.gradual else 1

@@ -241,7 +241,6 @@ class Run:
                     stream = self.steps_of(phase, begin)
                 stopped = self._advance(next(stream), phase, bool(asked))
                 if stopped:
-                    self._save()
                     raise KeyboardInterrupt
         return self.state
 
@@ -276,7 +275,7 @@ class Run:
         wish = self._read(0 if evaluate else self.ahead, evaluate)
         if wish.save or wish.stop:
             wish |= self._read(0, evaluate=False)
-        if wish.save or last:
+        if wish.save or wish.stop or last:
             self._save()
         return wish.stop
 
@@ -347,6 +346,7 @@ def _stopping() -> Iterator[list[int]]:
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
+        """Note that the run is to stop; the second Ctrl-C ends it at once."""
         if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.append(number)
