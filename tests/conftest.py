@@ -1,6 +1,7 @@
 """What all tests share: no network, examples that are the same each time, and the real data."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ settings.register_profile("unmask", deadline=None, derandomize=True)
 settings.load_profile("unmask")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the runs that no test names a folder for where pytest clears up."""
+    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
+    tempfile.tempdir = None  # looks at the variable anew
 
 
 @pytest.fixture(scope="session")
