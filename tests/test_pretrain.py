@@ -210,22 +210,6 @@ def test_counted_sequences_make_the_papers_batches(store, tmp_path):
     assert result.tokens <= 2 * 12 * 48
 
 
-def test_the_pairs_head_learns_at_its_share_of_the_rate(store, tmp_path):
-    still, whole, half = (
-        huggingface.read(pretrain(store, tmp_path / name, 1, sets).model).network.state_dict()
-        for name, sets in (
-            ("still", ["optimizer.rate=1e-12"]),
-            ("whole", []),
-            ("half", ["pair_rate=0.5"]),
-        )
-    )
-    for name, share in (("pooler.dense", 0.5), ("pair", 0.5), ("masked.transform", 1.0)):
-        key = f"head.{name}.weight"
-        step, full = half[key] - still[key], whole[key] - still[key]
-        assert full.norm() > 0
-        torch.testing.assert_close(step, share * full, rtol=1e-3, atol=1e-7)
-
-
 def test_losses_that_are_not_finite_are_skipped_and_end_the_run_when_they_repeat(
     store, tmp_path, monkeypatch
 ):
@@ -266,7 +250,6 @@ def test_impossible_settings_are_errors(store, tmp_path):
         ({"sets": ["data.phases=[{length=65, share=1.0}]"]}, "length 65"),
         ({"sets": ["data.phases=[{length=32, share=0.7}]"]}, "add up to 1"),
         ({"sets": ["model.heads=3"]}, "not a multiple of model.heads"),
-        ({"sets": ["pair_rate=0"]}, "pair_rate is 0.0"),
         ({"probe": ["no mask here"]}, "no \\[MASK\\]"),
     ):
         with pytest.raises(UserError, match=message):

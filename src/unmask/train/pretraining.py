@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from unmask.train.corpus import Corpus
 from unmask.train.evaluate import Heldout
 from unmask.train.loop import Plan, Report, Trainer
 from unmask.train.metrics import rows
-from unmask.train.optimizer import Pace
 from unmask.train.parallel import World
 from unmask.train.progress import Watcher, clock
 from unmask.train.recipe import Recipe
@@ -235,18 +233,12 @@ def plan_of(recipe: Recipe, seed: int, folder: Path, dtype: torch.dtype) -> Plan
         evaluate_at=frozenset(math.ceil(every * k) for k in range(1, recipe.watch.evaluations + 1)),
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
-        grouping=partial(pace, recipe.pair_rate),
         checkpoint_seconds=recipe.watch.checkpoint_seconds,
         keep=recipe.watch.keep,
         seed=seed,
         folder=folder,
         dtype=dtype,
     )
-
-
-def pace(pair_rate: float, name: str) -> Pace:
-    """Give the pace of a parameter: that of the pair's head is its own."""
-    return Pace(pair_rate if name.startswith(("head.pooler.", "head.pair.")) else 1.0)
 
 
 def model_of(wanted: Settings, corpus: Corpus) -> Pretrained:

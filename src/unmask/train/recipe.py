@@ -127,8 +127,6 @@ class Recipe:
     """Optimizer steps; --steps and --budget replace it."""
     dropout: float
     """Of hidden states and attention probabilities."""
-    pair_rate: float = 1.0
-    """Share of the learning rate at which the pooler and the pair classifier learn."""
     objective: Literal["masked", "causal", "permutation"] = "masked"
     """Fill masks, say the next token, or say tokens in a random order."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -227,8 +225,6 @@ def check(recipe: Recipe) -> None:
             )
     if data.exponent is not None and not 0 <= data.exponent <= 1:
         raise UserError(f"data.exponent is {data.exponent}; it must be between 0 and 1")
-    if recipe.pair_rate <= 0:
-        raise UserError(f"pair_rate is {recipe.pair_rate}; it must be above 0")
     if recipe.objective == "causal" and data.form != "singles":
         raise UserError(f"objective causal reads running text; data.form {data.form} is of pairs")
     if recipe.objective == "permutation" and recipe.compile == "on":
