@@ -117,7 +117,8 @@ def _drawing(transfer: Transfer) -> str:
         mean, _ = accuracy_of(result)
         seeds = [outcome.metrics["accuracy"] for outcome in result.outcomes]
         left.bar(place, 100 * mean, color=ink, alpha=0.35, width=0.6)
-        left.text(place, 100 * mean + 2, f"{mean:.1%}", ha="center", weight="bold", color=ink)
+        above = 100 * max(seeds) + 3
+        left.text(place, above, f"{mean:.1%}", ha="center", weight="bold", color=ink)
         left.plot(
             [place] * len(seeds), [100 * seed for seed in seeds], "o", color=ink, markersize=4
         )
@@ -133,10 +134,16 @@ def _drawing(transfer: Transfer) -> str:
     left.set_xticks(range(len(SIDES)), list(SIDES))
     left.set_ylabel("% right")
     right.set(xlabel="epoch", ylabel="% right")
-    right.legend(frameon=False, loc="lower right")
     for axes in (left, right):
-        axes.axhline(100 * transfer.chance, color="#5b6b7c", linestyle="--", linewidth=1)
+        axes.axhline(
+            100 * transfer.chance,
+            color="#5b6b7c",
+            linestyle="--",
+            linewidth=1,
+            label="always the commonest",
+        )
         axes.set_ylim(0, 100)
+    right.legend(frameon=False, loc="upper right", bbox_to_anchor=(1.0, 0.42))
     return page.svg(figure)
 
 
