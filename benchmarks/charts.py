@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -44,9 +45,7 @@ def ratios(rows: Sequence[tuple[str, float, float]], path: Path) -> None:
     axes.set_yticks(places, names)
     axes.set(xlabel="times as fast as the peer; a mark shows the target", xscale="log")
     axes.margins(y=0.02)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
+    _count(axes.xaxis)
     _plain(axes)
     _save(figure, path)
 
@@ -67,11 +66,20 @@ def curves(
         for ink, (name, points) in zip(INKS, lines.items(), strict=False):
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=ink, label=name)
         axes.set(title=title, xlabel=label, xscale=scale, yscale=scale)
+        for axis in (axes.xaxis, axes.yaxis) if scale == "log" else ():
+            _count(axis)
         axes.grid(alpha=0.25)
         if len(lines) > 1:
             axes.legend(frameon=False, fontsize=8)
         _plain(axes)
     _save(figure, path)
+
+
+def _count(axis: Axis) -> None:
+    """Let a logarithmic axis count 1, 2, 5, 10, as many as there is room for."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def _plain(axes: Axes) -> None:

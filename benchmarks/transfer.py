@@ -3,10 +3,10 @@
 The bert-mini that benchmarks/pretraining.py pre-trains on novels goes on with film reviews, and is
 then fine-tuned on SST-2 and IMDB with 100, 1,000 and all labels (of IMDB 5,000), three seeds each;
 beside it the same architecture from random weights. A seed draws the examples, the new weights and
-the order. The best epoch, and with the first seed one of three manners to learn, are chosen by 200
-further rows of the training file (all labels are learned in the manner that suited 1,000); that
-model is scored once, on the official dev set of SST-2 or on 2,500 test reviews of IMDB, of which
-each side reads the first 128 tokens. Reviews of IMDB's test set were not pre-trained on.
+the order. The best epoch, and with the first seed one of three optimizers and rates, are chosen by
+200 further rows of the training file (all labels are learned with what suited 1,000); that model is
+scored once, on the official dev set of SST-2 or on 2,500 test reviews of IMDB, of which each side
+reads the first 128 tokens. Reviews of IMDB's test set were not pre-trained on.
 
     python benchmarks/pretraining.py run unmask
     python benchmarks/transfer.py pretrain     (about an hour and a half of two cores)
@@ -43,8 +43,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 SEEDS = (0, 1, 2)
 SIZES = (100, 1000, None)
 """Labels; None: all."""
-MANNERS = (("adamw", 3e-4), ("adamw", 1e-3), ("muon", 1e-3))
-"""Optimizers and rates; the encoder was pre-trained with Muon."""
+OPTIMIZERS = (("adamw", 3e-4), ("adamw", 1e-3), ("muon", 1e-3))
+"""Algorithms and rates; the encoder was pre-trained with Muon."""
 STARTS = ("pre-trained", "random")
 SETTINGS = ("dropout=0.1", "keeping.checkpoint_seconds=600")
 NOVELS = ROOT / ".bench" / "unmask" / "model"
@@ -198,14 +198,16 @@ def run(starts: Sequence[str], sets: Sequence[Set]) -> None:
         if path.exists():
             continue
         first = path.with_name(f"{chosen.name}-{size or SIZES[1]}-{kind}-{SEEDS[0]}.json")
-        manners = [json.loads(first.read_text())["manner"]] if first.exists() else MANNERS
-        tried = [(manner, tune(chosen, size, seed, kind, *manner)) for manner in manners]
-        manner, result = max(tried, key=lambda one: one[1].metrics["accuracy"])
+        optimizers = [json.loads(first.read_text())["optimizer"]] if first.exists() else OPTIMIZERS
+        tried = [
+            (optimizer, tune(chosen, size, seed, kind, *optimizer)) for optimizer in optimizers
+        ]
+        optimizer, result = max(tried, key=lambda one: one[1].metrics["accuracy"])
         test = written(
             f"{chosen.name}-test", lambda one=chosen: balanced(rows(one.test), one.tests, 0)
         )
         found = unmask.evaluate("text-classification", result.model, data=str(test))
-        write(path, {**result.to_json(), "manner": manner, "test": dict(found)})
+        write(path, {**result.to_json(), "optimizer": optimizer, "test": dict(found)})
         print(name, found["accuracy"], flush=True)
 
 
@@ -227,7 +229,7 @@ def report() -> None:
     Console().print(table)
     settings = {
         "settings": SETTINGS,
-        "manners": MANNERS,
+        "optimizers": OPTIMIZERS,
         "epochs": {
             one.name: {str(size or "all"): count for size, count in one.epochs.items()}
             for one in SETS

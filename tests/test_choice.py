@@ -206,11 +206,10 @@ def test_accuracy_and_the_official_form() -> None:
     assert task.shown(record(ROWS[0])) == "the fox | jumped over | a river . | lazy"
 
 
-def test_codah_is_read() -> None:
-    file = Path(__file__).parents[2] / "shared" / "data" / "codah" / "dev.jsonl"
-    if not file.exists():
-        pytest.skip(f"the real data are missing: {file}")
-    found = [TASK.record(row, Columns(), True) for row in read_rows(str(file))]
+def test_codah_is_read(shared: Path) -> None:
+    found = [
+        TASK.record(row, Columns(), True) for row in read_rows(str(shared / "codah" / "dev.jsonl"))
+    ]
     assert len(found) == 556
     assert {len(one.choices) for one in found} == {4}
     assert found[0].choices[found[0].label] == "tempted to snack when I feel this way."

@@ -170,11 +170,10 @@ def test_numbers_that_do_not_vary_have_no_correlation() -> None:
     assert metric.result() == {"pearson": 0.0, "spearmanr": 0.0, "mse": 0.5}
 
 
-def test_sts_b_is_read() -> None:
-    file = Path(__file__).parents[2] / "shared" / "data" / "stsb" / "dev.tsv"
-    if not file.exists():
-        pytest.skip(f"the real data are missing: {file}")
-    found = [TASK.record(row, Columns(), True) for row in read_rows(str(file))]
+def test_sts_b_is_read(shared: Path) -> None:
+    found = [
+        TASK.record(row, Columns(), True) for row in read_rows(str(shared / "stsb" / "dev.tsv"))
+    ]
     assert len(found) == 1500
     assert found[0].label == 5.0
     assert found[0].texts[1] == "A man wearing a hard hat is dancing."

@@ -30,8 +30,11 @@ def verb(
     hints = get_type_hints(options)
 
     def decorate(function: Callable[[Options], Result]) -> Callable[P, Result]:
+        """Wrap the function of a verb."""
+
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> Result:
+            """Make the options of what is given; help shows the function's own text instead."""
             positional: Any = (
                 _fit(value, hint) for value, hint in zip(args, hints.values(), strict=False)
             )
