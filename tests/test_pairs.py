@@ -250,12 +250,11 @@ def test_a_b_that_begins_anywhere_would_betray_itself(
     corpus: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def anywhere(
-        store: Store, documents: np.ndarray, chunks: pairs._Pairs, pool: pairs._Pairs
-    ) -> tuple[np.ndarray, np.ndarray]:
-        starts, sizes = chunks.starts.copy(), chunks.sizes.copy()
+        store: Store, documents: np.ndarray, chunks: pairs._Pairs, lone: pairs._Pairs
+    ) -> None:
         rows = np.flatnonzero(chunks.tails)
-        starts[rows, 1], sizes[rows, 1] = pairs._draw_runs(store, documents, chunks, rows)
-        return starts, sizes
+        begin, size = pairs._draw_runs(store, documents, chunks, rows)
+        chunks.starts[rows, 1], chunks.sizes[rows, 1] = begin, size
 
     monkeypatch.setattr(pairs, "_draw_others", anywhere)
     documents = np.arange(corpus.documents_total)

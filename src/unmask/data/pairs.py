@@ -48,15 +48,20 @@ class _Pairs:
     starts: np.ndarray
     """(n, 2) int64, in tokens of the store."""
     sizes: np.ndarray
-    """(n, 2) int64."""
+    """(n, 2) int32."""
     shortened: np.ndarray
     """(n,) bool, whether B lost tokens at one of its ends."""
     tails: np.ndarray
     """(n,) bool."""
     document: np.ndarray
-    """(n,) int64, counted among those that are planned."""
+    """(n,) int32, counted among those that are planned."""
     key: np.ndarray
     """(n,) uint64."""
+
+    def kind(self, documents: int) -> np.ndarray:
+        """(n,) int64, by the size of B and whether it is shortened; one apart is `documents`."""
+        size = self.sizes[:, 1].astype(np.int64)
+        return np.asarray((size * 2 + self.shortened) * documents)
 
 
 def plan_pairs(
@@ -79,9 +84,8 @@ def plan_pairs(
             "Separate documents by blank lines, or train without pairs (data.form=singles)."
         )
     pairs, single = _planned(store, documents, address(seed, epoch), length, template, random=0.5)
-    starts, sizes = _draw_others(store, documents, pairs, _join([pairs, single]))
-    labels = pairs.tails.astype(np.int8)
-    plan = Plan(starts, sizes.astype(np.int32), labels, template.specials)
+    _draw_others(store, documents, pairs, single)
+    plan = Plan(pairs.starts, pairs.sizes, pairs.tails.astype(np.int8), template.specials)
     return plan.shuffle(seed, epoch)
 
 
@@ -101,7 +105,7 @@ def plan_ordered(
     """
     pairs, _ = _planned(store, documents, address(seed, epoch), length, template, random=0.0)
     swapped = uniform(pairs.key, _SWAPPED) < 0.5
-    starts, sizes = pairs.starts, pairs.sizes.astype(np.int32)
+    starts, sizes = pairs.starts, pairs.sizes
     starts[swapped], sizes[swapped] = starts[swapped, ::-1], sizes[swapped, ::-1]
     plan = Plan(starts, sizes, swapped.astype(np.int8), template.specials)
     return plan.shuffle(seed, epoch)
@@ -153,22 +157,23 @@ def _plan_block(sentences: Sentences, longest: int, random: float) -> tuple[_Pai
     kept = truncate(sizes, longest)
     heads = np.stack([uniform(key[pairs], draw) < 0.5 for draw in (_FRONT_A, _FRONT_B)], axis=1)
     dropped = sizes - kept
+    document = sentences.document.astype(np.int32)
     chunks = _Pairs(
         starts + dropped * heads,
-        kept,
+        kept.astype(np.int32),
         dropped[:, 1] > 0,
         tails[pairs],
-        sentences.document[pairs],
+        document[pairs],
         key[pairs],
     )
     start, size = sentences.starts[lone][:, None], np.diff(bounds)[lone][:, None]
     no = np.zeros(len(lone), dtype=bool)
     singles = _Pairs(
         np.repeat(start, 2, axis=1),
-        np.repeat(size, 2, axis=1),
+        np.repeat(size.astype(np.int32), 2, axis=1),
         no,
         no,
-        sentences.document[lone],
+        document[lone],
         key[lone],
     )
     return chunks, singles
@@ -181,22 +186,21 @@ def truncate(sizes: np.ndarray, longest: int) -> np.ndarray:
     return np.stack([a, np.minimum(b, longest - a)], axis=1)
 
 
-def _draw_others(
-    store: Store, documents: np.ndarray, pairs: _Pairs, pool: _Pairs
-) -> tuple[np.ndarray, np.ndarray]:
-    """Replace B where the coin fell tails; returns starts and sizes, (n, 2) each.
+def _draw_others(store: Store, documents: np.ndarray, pairs: _Pairs, lone: _Pairs) -> None:
+    """Replace B where the coin fell tails, in place.
 
-    Drawn from the texts B of the pool that have its length, are shortened or whole like it, and
+    Drawn from the texts B of both that have its length, are shortened or whole like it, and
     stand in another document. Where there is none, B is a run that starts at a sentence of one.
     """
-    starts, sizes = pairs.starts.copy(), pairs.sizes.copy()
     count = len(documents)
+    pool = np.concatenate([part.starts[:, 1] for part in (pairs, lone)])
     # Sorted by kind, and within a kind by document: the own document is one range to skip.
-    kind = (pool.sizes[:, 1] * 2 + pool.shortened) * count
-    order = np.argsort(kind + pool.document, kind="stable")
-    ranks = (kind + pool.document)[order]
+    ranks = np.concatenate([part.kind(count) + part.document for part in (pairs, lone)])
+    order = np.argsort(ranks, kind="stable")
+    ranks, pool = ranks[order], pool[order]
+    del order  # all of an epoch's pairs are held here, and little beside them should be
     tails = np.flatnonzero(pairs.tails)
-    kind = (sizes[tails, 1] * 2 + pairs.shortened[tails]) * count
+    kind = pairs.kind(count)[tails]
     own = kind + pairs.document[tails]
     first, own_first, own_last, last = np.searchsorted(
         ranks, np.stack([kind, own, own + 1, kind + count])
@@ -206,10 +210,9 @@ def _draw_others(
     place = first + choice(pairs.key[tails], _OTHER, others)
     place += np.where(place >= own_first, own_count, 0)
     found = others > 0
-    starts[tails[found], 1] = pool.starts[order[place[found]], 1]
+    pairs.starts[tails[found], 1] = pool[place[found]]
     rest = tails[~found]
-    starts[rest, 1], sizes[rest, 1] = _draw_runs(store, documents, pairs, rest)
-    return starts, sizes
+    pairs.starts[rest, 1], pairs.sizes[rest, 1] = _draw_runs(store, documents, pairs, rest)
 
 
 def _draw_runs(
