@@ -5,8 +5,8 @@ A bert-tiny is pre-trained on film reviews and novels, and then fine-tuned on SS
 random weights. A seed draws the examples, the new weights and the order. The best epoch, and with
 the first seed one of three optimizers and rates, are chosen by 500 further rows of the training
 file (all labels are learned with what suited 1,000); that model is scored once, on the official dev
-set of SST-2 or on 2,500 test reviews of IMDB, of which each side reads the first 128 tokens. Reviews
-of IMDB's test set were not pre-trained on.
+set of SST-2 or on 2,500 test reviews of IMDB, of which each side reads the first 128 tokens.
+Reviews of IMDB's test set were not pre-trained on.
 
     python benchmarks/transfer.py pretrain     (about three quarters of an hour of two cores)
     python benchmarks/transfer.py run          (resumed where it was stopped; in parts by --data)
