@@ -215,11 +215,14 @@ def run(starts: Sequence[str], sets: Sequence[Set]) -> None:
 def report() -> None:
     """Draw the accuracies by labels, and write them down."""
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    chosen: dict[str, Any] = {}
     for path in sorted((WORK / "runs").glob("*.json")):
         name, size, rest = path.stem.split("-", 2)
         kind = rest.rpartition("-")[0]
-        accuracy = json.loads(path.read_text())["test"]["accuracy"]
-        found.setdefault(name, {}).setdefault(size, {}).setdefault(kind, []).append(accuracy)
+        filed = json.loads(path.read_text())
+        accuracies = found.setdefault(name, {}).setdefault(size, {}).setdefault(kind, [])
+        accuracies.append(filed["test"]["accuracy"])
+        chosen[f"{name}-{size}-{kind}"] = filed["optimizer"]
     if not found:
         sys.exit("no runs yet; begin with: python benchmarks/transfer.py run")
     table = Table("data", "labels", *STARTS, "gain")
@@ -236,7 +239,7 @@ def report() -> None:
             for one in SETS
         },
     }
-    content = {"accuracy": found, **settings}
+    content = {"accuracy": found, "chosen": chosen, **settings}
     write(RESULTS / "transfer.json", content)
     plot(found)
 
@@ -272,7 +275,7 @@ def plot(found: dict[str, Any]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25)
     figure.axes[0].set_ylabel("accuracy (%)")
-    figure.axes[0].legend(frameon=False)
+    figure.axes[0].legend(frameon=False, loc="lower right")
     figure.savefig(RESULTS / "transfer.svg")
 
 
