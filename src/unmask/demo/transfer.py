@@ -143,7 +143,7 @@ def _drawing(transfer: Transfer) -> str:
             label="always the commonest",
         )
         axes.set_ylim(0, 100)
-    right.legend(frameon=False, loc="upper right", bbox_to_anchor=(1.0, 0.42))
+    right.legend(frameon=False, loc="upper left")
     return page.svg(figure)
 
 
