@@ -8,7 +8,7 @@ file (all labels are learned with what suited 1,000); that model is scored once,
 set of SST-2 or on 2,500 test reviews of IMDB, of which each side reads the first 128 tokens.
 Reviews of IMDB's test set were not pre-trained on.
 
-    python benchmarks/transfer.py pretrain     (about three quarters of an hour of two cores)
+    python benchmarks/transfer.py pretrain     (about an hour of two cores)
     python benchmarks/transfer.py run          (resumed where it was stopped; in parts by --data)
     python benchmarks/transfer.py report
 
@@ -282,7 +282,7 @@ def plot(found: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=("pretrain", "run", "report"))
-    parser.add_argument("--steps", type=int, default=8_000, help="of the pre-training")
+    parser.add_argument("--steps", type=int, default=9_000, help="of the pre-training")
     parser.add_argument("--start", choices=STARTS, help="only the runs that begin so")
     parser.add_argument("--data", choices=[one.name for one in SETS], help="only the runs on this")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
