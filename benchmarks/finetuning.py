@@ -99,9 +99,13 @@ def write(path: Path, content: object) -> None:
     new.replace(path)
 
 
-def collected(work: Work) -> dict[str, Any]:
-    """Put together what there is of a work: the runs of both sides, and their times."""
-    entry: dict[str, Any] = {"settings": settings(work)}
+def collected(work: Work, filed: dict[str, Any]) -> dict[str, Any]:
+    """Put together what there is of a work: the runs of both sides, and their times.
+
+    filed: what was put together before; what is not there any more is taken from it.
+    """
+    same = filed.get("settings") == settings(work)
+    entry: dict[str, Any] = dict(filed) if same else {"settings": settings(work)}
     for side in SIDES:
         runs = [known(FOLDER / side / f"{work.name}-{seed}.json", work) for seed in work.seeds]
         there = [found for found in runs if found is not None]
@@ -134,7 +138,8 @@ def shown(side: dict[str, Any] | None) -> str:
 
 def report(works: Sequence[Work]) -> None:
     """Print the table of everything there is, and write the figures behind it."""
-    entries = {work.name: collected(work) for work in works}
+    filed = json.loads(RESULTS.read_text())["works"] if RESULTS.exists() else {}
+    entries = {work.name: collected(work, filed.get(work.name, {})) for work in works}
     content = {
         "command": "python benchmarks/finetuning.py (run, time, report: see its first lines)",
         "torch": torch.__version__,
