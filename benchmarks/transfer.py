@@ -41,6 +41,7 @@ WORK = ROOT / ".bench" / "transfer"
 PRETRAINED = WORK / "pretrained"
 RESULTS = ROOT / "benchmarks" / "results"
 VOCABULARY = 16_000
+"""Entries of the encoder's tokenizer."""
 SEEDS = (0, 1, 2)
 SIZES = (100, 1000, None)
 """Labels; None: all."""

@@ -59,7 +59,7 @@ class _Pairs:
     """(n,) uint64."""
 
     def kind(self, documents: int) -> np.ndarray:
-        """(n,) int64, by the size of B and whether it is shortened; one apart is `documents`."""
+        """(n,) int64, a number for each size of B, whole or shortened, `documents` apart."""
         size = self.sizes[:, 1].astype(np.int64)
         return np.asarray((size * 2 + self.shortened) * documents)
 
