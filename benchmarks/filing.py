@@ -87,12 +87,20 @@ def machine() -> dict[str, Any]:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return {
-        "processor": _told("/proc/cpuinfo", "model name") or platform.processor(),
+        "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory": _told("/proc/meminfo", "MemTotal"),
         "python": platform.python_version(),
         **versions,
     }
+
+
+def _processor() -> str:
+    """Name the processor; family and model tell generations apart where the name does not."""
+    name, *numbers = (_told("/proc/cpuinfo", key) for key in ("model name", "cpu family", "model"))
+    if all(numbers):
+        return "{}, family {}, model {}".format(name, *numbers)
+    return name or platform.processor()
 
 
 def _told(path: str, key: str) -> str:

@@ -172,8 +172,8 @@ def found_by_ours(
     network = network_of(spec).to(device)
     trainer = Trainer(plan(dtype), network, aim, World())
     counts = torch.tensor(list(batch.counts.values()), device=device)
-    loss = (trainer.backward(batch, counts)[0] / counts).sum()
-    with torch.no_grad(), trainer.autocast():
+    loss = (trainer.passes.backward(batch, counts)[0] / counts).sum()
+    with torch.no_grad(), trainer.passes.autocast():
         states = network(batch.to(device).tokens)
     slopes = _slopes(network)
     gradient = torch.cat([slope.flatten() for slope in slopes])

@@ -305,7 +305,7 @@ def run_ours(work: Path, minutes: float) -> None:
     for path in sorted((work / "unmask" / "checkpoints").glob("step-*")):
         state = checkpoint.load(path, trainer.network, trainer.updates)
         total = 0.0
-        with torch.no_grad(), trainer.autocast():
+        with torch.no_grad(), trainer.passes.autocast():
             for batch in batches:
                 network = trainer.network
                 total += corpus.objective.loss(network.encoder, network.head, batch)[

@@ -42,7 +42,7 @@ def unmask(steps: int) -> Job:
         found = {}
         for name, dtype in (("float32", torch.float32), ("own", session.dtype)):
             judge = Trainer(replace(trainer.plan, dtype=dtype), network, task, World())
-            total = judge.backward(batch, torch.ones(1))[0]
+            total = judge.passes.backward(batch, torch.ones(1))[0]
             found[name] = np.array(float(total) / COMPARED)
             network.zero_grad()
         network.train()

@@ -3,7 +3,7 @@
     python benchmarks/training.py [--recipes bert-mini bert-base] [--threads 2]
 
 Contestants: what `unmask pretrain` does with a recipe, and the same with the peer's AdamW instead
-of Muon; transformers' BertForPreTraining in float32 and with bfloat16 autocast, on the sequences
+of Muon, which is the same work as the peer's; transformers' BertForPreTraining in float32 and with bfloat16 autocast, on the sequences
 of the same stream. A step is a recipe's: about 8,192 tokens an update. The peer's sequences of a
 step are cut into equal batches, each filled up to its longest one; their size, and whether they are
 sorted by length, is chosen by a trial and filed. In a second part the peer comes as it is:
@@ -59,7 +59,7 @@ def contestants(recipe: str, as_they_come: bool) -> Iterator[Contestant]:
         "sample": SAMPLE,
         "rate": RATE,
     }
-    ours = {"unmask": []} if as_they_come else {"unmask": [], "unmask, AdamW": ["adamw"]}
+    ours = {"unmask, AdamW": ["adamw"]} | ({} if as_they_come else {"unmask": []})
     for name, algorithms in ours.items():
         sets = [f"optimizer.algorithm='{algorithm}'" for algorithm in algorithms]
         options = shared | {"sets": sets}

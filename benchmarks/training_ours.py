@@ -51,7 +51,7 @@ def unmask(
         judge = Trainer(replace(plan, dtype=dtype), network, text.objective, World())
         counts = torch.tensor(list(step.counts.values()))
         (batch,) = step.batches
-        losses = judge.backward(batch, counts)[0] / counts
+        losses = judge.passes.backward(batch, counts)[0] / counts
         norm = torch.nn.utils.get_total_norm([p.grad for p in network.parameters()])
         found = training_data.slopes(network, SLOPES)
         network.zero_grad()

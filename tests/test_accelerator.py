@@ -14,7 +14,6 @@ import tiny
 import unmask
 from unmask import hardware
 from unmask.data.masking import Vocabulary
-from unmask.data.packing import Packed
 from unmask.errors import UserError
 from unmask.model.network import Network
 from unmask.objectives.distillation import Distillation, DistillationObjective
@@ -44,18 +43,6 @@ def objective(pretrained):
     return MaskedObjective(vocabulary=Vocabulary.of(pretrained.tokenizer), pair="nsp")
 
 
-def batch_of(objective, lengths, pairs=True):
-    rng = np.random.default_rng(len(lengths))
-    ids = rng.integers(5, 40, sum(lengths))
-    packed = Packed(
-        ids=ids,
-        cu_seqlens=np.concatenate([[0], np.cumsum(lengths)]),
-        segments=rng.integers(0, 2, ids.size) if pairs else None,
-        labels=rng.integers(0, 2, len(lengths)) if pairs else None,
-    )
-    return objective.corrupt(packed, rng)
-
-
 def found(network, objective, batch):
     """Sums of the losses, and all gradients."""
     network.zero_grad()
@@ -78,7 +65,7 @@ def test_a_layout_is_filled_with_sequences_that_do_not_count():
 
 @pytest.mark.parametrize("lengths", LENGTHS)
 def test_what_fills_a_batch_changes_no_loss_and_no_gradient(pretrained, objective, lengths):
-    batch = batch_of(objective, lengths)
+    batch = tiny.batch(objective, lengths)
     filled = batch.filled(TOKENS)
     assert len(filled.tokens.ids) == len(filled.tokens.segments) == TOKENS
     assert filled.counts == batch.counts
@@ -98,7 +85,7 @@ def test_nor_those_of_a_student(pretrained, objective, all_tokens):
         teacher=teacher.requires_grad_(requires_grad=False),
         settings=Distillation(all_tokens=all_tokens),
     )
-    batch = batch_of(taught, [9, 12, 20], pairs=False)
+    batch = tiny.batch(taught, [9, 12, 20], pairs=False)
     assert_same(found(student, taught, batch.filled(TOKENS)), found(student, taught, batch))
 
 
@@ -111,7 +98,7 @@ def test_compiled_blocks_compute_the_same_and_are_compiled_once(pretrained, obje
     assert set(network.state_dict()) == names
     counts = []
     for lengths in LENGTHS:
-        batch = batch_of(objective, lengths)
+        batch = tiny.batch(objective, lengths)
         assert_same(
             found(network, objective, batch.filled(TOKENS)),
             found(plain, objective, batch),
@@ -120,7 +107,7 @@ def test_compiled_blocks_compute_the_same_and_are_compiled_once(pretrained, obje
     assert counts[0] > 0
     assert counts == counts[:1] * len(counts)  # the second block and other batches need nothing new
     with network.evaluating(), torch.no_grad():
-        tokens = batch_of(objective, [7, 8]).tokens
+        tokens = tiny.batch(objective, [7, 8]).tokens
         assert_same(network(tokens), plain.eval()(tokens))
     assert compiler.frame_count == counts[0]
     assert network.training
@@ -233,7 +220,7 @@ def test_no_step_waits_for_the_gpu(pretrained, objective, compiled):
     if compiled:
         pretrained.network.compile_blocks()
     trainer = trainer_on(device, pretrained.network, objective)
-    batches = [batch_of(objective, lengths).filled(TOKENS) for lengths in LENGTHS]
+    batches = [tiny.batch(objective, lengths).filled(TOKENS) for lengths in LENGTHS]
     steps = [StepData([batch], batch.counts, len(batch.tokens.ids), {}) for batch in batches]
     for number, step in enumerate(steps, 1):  # sets up what is set up once
         trainer.step(step, number, number, 1e-3)
@@ -248,7 +235,7 @@ def test_no_step_waits_for_the_gpu(pretrained, objective, compiled):
 
 @gpu
 def test_a_gpu_comes_to_what_the_cpu_comes_to(pretrained, objective):
-    batch = batch_of(objective, LENGTHS[0])
+    batch = tiny.batch(objective, LENGTHS[0])
     right = found(pretrained.network, objective, batch)
     network = pretrained.network.to(hardware.device())
     losses, slopes = found(network, objective, batch.to(hardware.device()))

@@ -2,6 +2,7 @@
 
 import logging
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from unmask.model import kernels
+from unmask.model import grouped, kernels
 from unmask.model.grouped import ENOUGH, Grouped, Ragged, Run, groups
 from unmask.model.kernels import KERNELS, Padded, Reference, VarLen, _announce, choose
 from unmask.model.view import Causal, View
@@ -50,22 +51,36 @@ def test_queries_may_stand_in_other_places_than_keys() -> None:
 
 
 def test_equal_neighbours_make_a_run_and_the_rest_is_padded() -> None:
-    first, second, ragged = groups((8,) * ENOUGH + (5,) + (2,) * ENOUGH + (1,))
+    first, second, ragged = groups((8,) * ENOUGH + (5,) + (2,) * ENOUGH + (1,), heads=2)
     assert first == Run(0, ENOUGH, 8)
     assert second == Run(8 * ENOUGH + 5, ENOUGH, 2)
     assert isinstance(ragged, Ragged)
     assert ragged.empty.tolist() == [[False] * 5, [False] + [True] * 4]
 
 
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=30))
-def test_every_token_goes_to_one_cell_and_back(lengths: list[int]) -> None:
+def test_a_group_of_several_fits_into_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups.cache_clear()
+    monkeypatch.setattr(grouped, "CELLS", 2 * 4 * 8**2)  # four matrices of length 8, of two heads
+    runs = [Run(start, count, 8) for start, count in ((0, 4), (32, 4), (64, 1))]
+    assert groups((8,) * 9, heads=2) == tuple(runs)
+    ragged = groups((8, 7, 8, 7, 7), heads=2)  # 5 would not fit
+    assert [len(group.empty) for group in ragged if isinstance(group, Ragged)] == [4]
+    assert [group for group in ragged if isinstance(group, Run)] == [Run(30, 1, 7)]
+    assert groups((20, 20), heads=2) == (Run(0, 1, 20), Run(20, 1, 20))  # one alone may be larger
+    groups.cache_clear()
+
+
+@pytest.mark.parametrize("most", [1, 30, 10_000])
+@given(lengths=st.lists(st.integers(1, 4), min_size=1, max_size=30))
+def test_every_token_goes_to_one_cell_and_back(most: int, lengths: list[int]) -> None:
     tokens = torch.arange(1.0, sum(lengths) + 1)[:, None, None].expand(-1, 2, 1).contiguous()
     out = torch.zeros_like(tokens)
     cells = 0
-    for group in groups(tuple(lengths)):
-        matrices = group.stack(tokens)
-        cells += int((matrices > 0).sum())
-        group.spread(matrices, out)
+    with mock.patch.object(grouped, "CELLS", most):
+        for group in groups.__wrapped__(tuple(lengths), 2):
+            matrices = group.stack(tokens)
+            cells += int((matrices > 0).sum())
+            group.spread(matrices, out)
     assert torch.equal(out, tokens)
     assert cells == tokens.numel()
 

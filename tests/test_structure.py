@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "unmask"
 
 RANKS = (
     {"errors"},
-    {"config", "console", "hardware", "recipes", "registry", "tokens", "verbs"},
+    {"config", "console", "hardware", "lanes", "recipes", "registry", "tokens", "verbs"},
     {"text", "model"},
     {"data"},
     {"contracts"},

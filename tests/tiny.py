@@ -1,14 +1,19 @@
 """Models of a few thousand parameters, made on the spot, with weights strong enough to matter."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from string import ascii_lowercase, punctuation
 
+import numpy as np
 import torch
 
+from unmask.contracts import Batch
+from unmask.data.packing import Packed
 from unmask.exchange.huggingface import Pretrained
 from unmask.families.bert import FAMILY
 from unmask.families.encoder_decoder import FAMILY as BERTS
 from unmask.model.spec import Spec
+from unmask.objectives.masked import MaskedObjective
 from unmask.text.kinds.wordpiece import SPECIAL, WordPiece, describe
 from unmask.text.tokenizer import Tokenizer
 
@@ -57,3 +62,16 @@ def pretrained(
     return Pretrained(
         family=family, spec=spec, network=network, head=head, tokenizer=words, labels=labels
     )
+
+
+def batch(objective: MaskedObjective, lengths: Sequence[int], pairs: bool = True) -> Batch:
+    """Lay out sequences of random words, and mask some of them."""
+    rng = np.random.default_rng(len(lengths))
+    ids = rng.integers(5, 40, sum(lengths))
+    packed = Packed(
+        ids=ids,
+        cu_seqlens=np.concatenate([[0], np.cumsum(lengths)]),
+        segments=rng.integers(0, 2, ids.size) if pairs else None,
+        labels=rng.integers(0, 2, len(lengths)) if pairs else None,
+    )
+    return objective.corrupt(packed, rng)

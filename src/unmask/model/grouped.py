@@ -28,6 +28,9 @@ ENOUGH = 3
 """Neighbours of equal length that make a group of their own."""
 WASTE = 10_000
 """Empty cells of a head's matrices that cost about what another group would."""
+CELLS = 800_000
+"""Most cells of all heads' matrices in a group of several sequences: about what a core's cache
+holds."""
 SHORT = 64
 """Rows of a softmax in float32 that are shorter take torch several times as long as oneDNN."""
 
@@ -95,32 +98,42 @@ def _tokens_first(x: Tensor, count: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def groups(lengths: tuple[int, ...]) -> tuple[Run | Ragged, ...]:
+def groups(lengths: tuple[int, ...], heads: int) -> tuple[Run | Ragged, ...]:
     """Divide sequences of these lengths, laid end to end, into groups."""
     found: list[Run | Ragged] = []
     rest: list[tuple[int, int]] = []
     start = 0
     for length, same in groupby(lengths):
-        count = len(list(same))
-        if count >= ENOUGH:
-            found.append(Run(start, count, length))
+        count, most = len(list(same)), max(1, CELLS // (heads * length**2))
+        if count >= ENOUGH or most == 1:
+            for first in range(0, count, most):
+                found.append(Run(start + first * length, min(most, count - first), length))
         else:
             rest += [(start + i * length, length) for i in range(count)]
         start += count * length
-    return (*found, *map(_ragged, _alike(rest)))
+    return (*found, *map(_group, _alike(rest, heads)))
 
 
-def _alike(sequences: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+def _alike(sequences: list[tuple[int, int]], heads: int) -> list[list[tuple[int, int]]]:
     """Divide sequences given as (first token, length) into groups of like lengths."""
     groups: list[list[tuple[int, int]]] = []
     longest = waste = 0
     for start, length in sorted(sequences, key=lambda sequence: -sequence[1]):
         waste += longest**2 - length**2
-        if not groups or waste > WASTE:
+        full = groups and heads * (len(groups[-1]) + 1) * longest**2 > CELLS
+        if not groups or waste > WASTE or full:
             groups.append([])
             longest, waste = length, 0
         groups[-1].append((start, length))
     return groups
+
+
+def _group(sequences: list[tuple[int, int]]) -> Run | Ragged:
+    """Make a group of sequences given as (first token, length)."""
+    if len(sequences) == 1:
+        ((start, length),) = sequences
+        return Run(start, 1, length)
+    return _ragged(sequences)
 
 
 def _ragged(sequences: list[tuple[int, int]]) -> Ragged:
@@ -151,7 +164,7 @@ class Grouped:
     ) -> Tensor:
         """Attend: q, k and v (T, H, D) -> (T, H, D)."""
         out: Tensor = _Attend.apply(  # type: ignore[no-untyped-call]
-            q, k, v, groups(view.q.lengths), dropout, view.order is not None
+            q, k, v, groups(view.q.lengths, q.shape[1]), dropout, view.order is not None
         )
         return out
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from unmask.model.dropout import drop
 from unmask.model.grouped import Grouped
 from unmask.model.scores import Term
 from unmask.model.view import Causal, Ranks, View
@@ -69,7 +70,7 @@ class Reference:
         products = torch.einsum("qhd,khd->hqk", q, k)
         logits = sum((term.dense() for term in terms), products) / math.sqrt(q.shape[-1])
         weights = logits.masked_fill(~view.allowed(), float("-inf")).softmax(-1)
-        return torch.einsum("hqk,khd->qhd", F.dropout(weights, dropout), v)
+        return torch.einsum("hqk,khd->qhd", drop(weights, dropout) if dropout else weights, v)
 
 
 class Padded:
@@ -91,7 +92,8 @@ class Padded:
         """Attend: q (Q, H, D), k and v (K, H, D) -> (Q, H, D)."""
         # Behind the end of a sequence there are only keys that no real query sees: no mask needed.
         plain = isinstance(view.order, Causal) and view.q is view.k and not terms
-        rows = F.scaled_dot_product_attention(
+        attend = _attend if dropout and q.device.type == "cpu" else F.scaled_dot_product_attention
+        rows = attend(
             _pad(q, view.q),
             _pad(k, view.k),
             _pad(v, view.k),
@@ -193,6 +195,20 @@ def _varlen() -> Callable[..., Tensor | tuple[Tensor, ...]]:
 def _reads_slots() -> bool:
     """Tell whether torch's kernel reads keys that lie in slots; 2.11 does not yet."""
     return "seqused_k" in inspect.signature(_varlen()).parameters
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, *, is_causal: bool
+) -> Tensor:
+    """Do what torch's attention does on rows (B, H, L, D), but drop weights as `drop` does."""
+    logits = q @ k.mT / math.sqrt(q.shape[-1])  # (B, H, L, L)
+    if is_causal:
+        mask = torch.ones_like(logits[0, 0], dtype=torch.bool).tril()
+    if mask is not None and mask.dtype == torch.bool:
+        logits = logits.masked_fill(~mask, -math.inf)
+    elif mask is not None:
+        logits = logits + mask
+    return drop(torch._safe_softmax(logits, -1).to(v.dtype), dropout) @ v
 
 
 def _mask(q: Tensor, view: View, terms: Sequence[Term]) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from unmask.contracts import Prediction, Task
 from unmask.data.windows import Window
 from unmask.errors import UserError
+from unmask.lanes import lanes, side_by_side
 from unmask.model.network import Network
 from unmask.rewriting import Rewriting
 from unmask.text.tokenizer import Tokenizer
@@ -78,7 +79,7 @@ class _Pending:
         self.scores[number] = scores
         if len(self.scores) == len(self.units):
             every = [score for _, unit in sorted(self.scores.items()) for score in unit]
-            with torch.autocast("cpu", enabled=False):
+            with torch.inference_mode():
                 self.prediction = task.combine(self.record, self.windows, every, top_k)
             self.scores = {}
 
@@ -114,15 +115,21 @@ def _run(
     """Run all units, and make each prediction as soon as its record is complete."""
     assert not network.training, "a model predicts in evaluation mode"
     device = next(network.parameters()).device
-    autocast = torch.autocast(device.type, products, enabled=products != torch.float32)
     units = [(one, number, unit) for one in pending for number, unit in enumerate(one.units)]
-    for rows in batches([sum(len(window.ids) for window in unit) for _, _, unit in units]):
-        batch = task.batch([window for row in rows for window in units[row][2]])
+
+    def read(rows: list[int]) -> list[Tensor]:
+        batch = task.batch([window for row in rows for window in units[row][2]]).to(device)
+        autocast = torch.autocast(device.type, products, enabled=products != torch.float32)
         with torch.inference_mode(), autocast:
-            scores = iter(task.outputs(network.encoder, network.head, batch.to(device)))
-            for row in rows:
-                one, number, unit = units[row]
-                one.take(number, [next(scores).cpu() for _ in unit], task, top_k)
+            return [score.cpu() for score in task.outputs(network.encoder, network.head, batch)]
+
+    parts = list(batches([sum(len(window.ids) for window in unit) for _, _, unit in units]))
+    found = side_by_side(lanes(len(parts), device), read, parts)
+    for rows, scores in zip(parts, found, strict=True):
+        each = iter(scores)
+        for row in rows:
+            one, number, unit = units[row]
+            one.take(number, [next(each) for _ in unit], task, top_k)
 
 
 def batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmask.contracts import Learnable, Movable
+from unmask.contracts import Learnable
 from unmask.errors import UserError
 from unmask.model.network import Network
 from unmask.tokens import moved
@@ -28,6 +28,7 @@ from unmask.train.checkpoint import State
 from unmask.train.metrics import Metrics
 from unmask.train.optimizer import Grouping, Updates, clip, together
 from unmask.train.parallel import World
+from unmask.train.passes import Passes
 from unmask.train.recipe import Optimizer, Schedule
 from unmask.train.schedule import linear
 
@@ -129,45 +130,14 @@ class Trainer:
     def __init__(
         self, plan: Plan, network: Network, objective: Learnable[Any], world: World
     ) -> None:
-        self.plan, self.network, self.objective, self.world = plan, network, objective, world
-        self.device = next(network.parameters()).device
-        self.weights: list[float] = []
-        """Of each loss, as the last batch had them, and"""
-        self.judged: list[bool] = []
-        """whether it tells how often it was right."""
+        self.plan, self.network, self.world = plan, network, world
+        self.passes = Passes(network, objective, plan.dtype)
+        self.device = self.passes.device
         self.forget()
 
     def forget(self) -> None:
         """Begin without moments of earlier gradients."""
         self.updates = Updates(self.network, self.plan.optimizer, self.plan.grouping)
-
-    def autocast(self) -> torch.autocast:
-        """Let products run in the plan's type."""
-        narrow = self.plan.dtype is not torch.float32
-        return torch.autocast(
-            self.device.type, dtype=self.plan.dtype if narrow else None, enabled=narrow
-        )
-
-    def backward(self, batch: Movable, counts: Tensor) -> Tensor:
-        """Add the gradient of a micro-batch; counts: (P,) terms of each loss in the whole step.
-
-        Returns (2, P) float32: sum and number right of each loss.
-        """
-        with self.autocast():
-            parts = self.objective.loss(
-                self.network.encoder, self.network.head, batch.to(self.device)
-            )
-        totals = torch.stack([part.total for part in parts.values()])  # (P,)
-        self.weights = [part.weight for part in parts.values()]
-        self.judged = [part.correct is not None for part in parts.values()]
-        none = totals.new_zeros(())
-        correct = [
-            none if part.correct is None else part.correct.float() for part in parts.values()
-        ]
-        means = zip(self.weights, (totals / counts).unbind(), strict=True)
-        loss = torch.stack([weight * mean for weight, mean in means]).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return torch.stack([totals.detach(), torch.stack(correct)])
 
     def update(self, number: int, rate: float) -> Tensor:
         """Clip and apply the gradient, if it is finite; returns its norm, on the device."""
@@ -186,13 +156,11 @@ class Trainer:
         many ranks wish to stop and to save. number: of the step, from 1; updates: how many of the
         steps changed the weights, this one included. No host waits for a device here.
         """
-        seed = np.random.SeedSequence([self.plan.seed, number, self.world.rank]).generate_state(1)
-        torch.manual_seed(int(seed[0]))  # dropout is a function of the step: nothing to save
         self.updates.thaw(number)
         counts = torch.tensor(list(data.counts.values()), dtype=torch.float32)
         counts = self.world.sum(moved(counts, self.device))  # (P,) of all ranks
-        parts = [self.backward(batch, counts) for batch in data.batches]
-        sums = torch.stack(parts).sum(0)  # (2, P)
+        seed = [self.plan.seed, number, self.world.rank]
+        sums = self.passes.step(data.batches, counts, seed)  # (2, P)
         wishes = moved(torch.tensor([wish.stop, wish.save], dtype=torch.float32), self.device)
         means = self.world.sum(torch.cat([(sums / counts).flatten(), wishes]))
         norm = self.update(updates, rate)
@@ -299,10 +267,10 @@ class Run:
         """Make a row of the figures of a step."""
         state, names = taken.state, taken.names
         *means, norm, stop, save = taken.read()
-        loss = sum(w * mean for w, mean in zip(self.trainer.weights, means, strict=False))
+        loss = sum(w * mean for w, mean in zip(self.trainer.passes.weights, means, strict=False))
         row: dict[str, Any] = {"step": state.step, "loss": loss}
         row |= {f"{name}_loss": mean for name, mean in zip(names, means, strict=False)}
-        right = zip(names, means[len(names) :], self.trainer.judged, strict=True)
+        right = zip(names, means[len(names) :], self.trainer.passes.judged, strict=True)
         row |= {f"{name}_accuracy": mean for name, mean, judged in right if judged}
         row |= {"rate": taken.rate, "gradient_norm": norm}
         row |= {"tokens": state.tokens, "seconds": state.seconds}

@@ -119,7 +119,7 @@ class Pretraining(Session[PretrainResult]):
 
     def _evaluated(self, trainer: Trainer, heldout: Heldout) -> dict[str, float]:
         return heldout.evaluate(
-            trainer.network, self.corpus.objective, trainer.world, trainer.autocast()
+            trainer.network, self.corpus.objective, trainer.world, trainer.passes.autocast()
         )
 
     def _evaluation_seconds(self, trainer: Trainer) -> float:
