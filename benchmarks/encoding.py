@@ -69,6 +69,7 @@ def contestants(work: str) -> Iterator[Contestant]:
         yield one(f"sentence-transformers {kind}", "sentence", sizes, precision=kind)
         options = {"model": "plain.onnx", "precision": kind}
         yield one(f"openvino {kind}", "openvino", [*forms, *streams], **options)
+    yield one("unmask int8", "ours", precision="int8")
     yield one("onnxruntime float32", "onnxruntime", cuts, model="fused.onnx")
     yield one("onnxruntime int8", "onnxruntime", cuts, model="int8.onnx")
     others = [[{"precision": kind} for kind in ("bfloat16", "float32")]]

@@ -16,9 +16,9 @@ from unmask.tasks.regress import Measured
 
 
 def encoder(work: str, precision: str) -> Job:
-    """What `Model.embed` does, in either precision."""
+    """What `Model.embed` does, in a precision."""
     model = Model.from_pretrained(start())
-    products = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    products = getattr(torch, precision)
     network = prepacked(model.network, products)
     reading = Reading(length=LENGTH)
 

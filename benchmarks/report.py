@@ -72,7 +72,7 @@ def of_encoding(found: Mapping[str, Any]) -> Iterator[Row]:
         contestants: Contestants = found.get(work, {}).get("contestants", {})
         single = work.isdigit()
         name = f"one text of {work}" if single else f"encoding {work}"
-        best = fastest(contestants, "unmask")
+        best = fastest(contestants, "unmask", lambda full: "int8" not in full)
         if best is None:
             continue
         ours = contestants[best]
@@ -80,10 +80,11 @@ def of_encoding(found: Mapping[str, Any]) -> Iterator[Row]:
         for peer, one in contestants.items():
             if peer.endswith("as it comes") or not (one["counts"] or peer.startswith("unmask")):
                 yield beside(name, peer, ours, one)
-        narrow = fastest(contestants, "", lambda peer: peer in int8)
-        if narrow is not None:
+        narrow = fastest(contestants, "", lambda peer: peer in int8 and "unmask" not in peer)
+        own = fastest(contestants, "unmask", lambda full: "int8" not in full or full in int8)
+        if narrow is not None and own is not None:
             target = None if single else 1.0
-            yield beside(name, f"{narrow}, the fastest", ours, contestants[narrow], target)
+            yield beside(f"{name}, by {own}", narrow, contestants[own], contestants[narrow], target)
 
 
 def best_of_peers(

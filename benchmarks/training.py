@@ -3,12 +3,13 @@
     python benchmarks/training.py [--recipes bert-mini bert-base] [--threads 2]
 
 Contestants: what `unmask pretrain` does with a recipe, and the same with the peer's AdamW instead
-of Muon, which is the same work as the peer's; transformers' BertForPreTraining in float32 and with bfloat16 autocast, on the sequences
-of the same stream. A step is a recipe's: about 8,192 tokens an update. The peer's sequences of a
-step are cut into equal batches, each filled up to its longest one; their size, and whether they are
-sorted by length, is chosen by a trial and filed. In a second part the peer comes as it is:
-allocator and threads as it finds them, batches of 8 as the Trainer's default has it. There it takes
-turns with ours once more, with bert-base in two rounds only, since it takes minutes.
+of Muon, which is the peer's own work; transformers' BertForPreTraining in float32 and with bfloat16
+autocast, on the sequences of the same stream. A step is a recipe's: about 8,192 tokens an update.
+The peer's sequences of a step are cut into equal batches, each filled up to its longest one; their
+size, and whether they are sorted by length, is chosen by a trial and filed. In a second part the
+peer comes as it is: allocator and threads as it finds them, batches of 8 as the Trainer's default
+has it. There it takes turns with ours once more, with bert-base in two rounds only, since it takes
+minutes.
 
 Before anything is timed one batch's losses, the norm of its gradient and the gradients of a few
 layers (cosine) are compared: in float32, and in each contestant's own precision. Dropout is 0 on

@@ -1,19 +1,28 @@
 """A network whose weights are prepacked says the same as the one it was made of."""
 
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import tiny
 import unmask
 from unmask import hardware
 from unmask.errors import UserError
-from unmask.model.prepacked import PrepackedLinear, prepacked
+from unmask.model.block import ACTIVATIONS
+from unmask.model.prepacked import FUSED, PrepackedLinear, QuantizedLinear, prepacked, quantized
+from unmask.model.spec import Activation
 from unmask.tokens import Layout, Tokens
 
 TOKENS = Tokens(torch.arange(1, 13), Layout.of([7, 5]))
 able = pytest.mark.skipif(
     not hardware.has_bfloat16(torch.device("cpu")), reason="the processor has no bfloat16"
+)
+whole = pytest.mark.skipif(
+    not hardware.has_int8(torch.device("cpu")), reason="the processor has no products in int8"
 )
 
 
@@ -50,5 +59,65 @@ def test_a_model_reads_in_the_precision_it_is_told(tmp_path) -> None:
     for precision in ("bfloat16", "auto"):
         found = unmask.Model.from_pretrained(tmp_path, precision=precision).embed(["the quick fox"])
         assert abs(found - exact).max() < 0.1
-    with pytest.raises(UserError, match="precision 'int8' does not exist"):
-        unmask.Model.from_pretrained(tmp_path, precision="int8")
+    with pytest.raises(UserError, match="precision 'int4' does not exist"):
+        unmask.Model.from_pretrained(tmp_path, precision="int4")
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50))
+def test_numbers_of_8_bits_are_as_near_as_they_can_be(values: list[float]) -> None:
+    x = torch.tensor(values)
+    narrow, scale, zero = quantized(x)
+    assert narrow.dtype == torch.uint8
+    assert 0 <= zero <= 255
+    back = scale * (narrow.double() - zero)
+    assert (back - x).abs().max() <= scale * (0.5 + 1e-3)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_has_no_such_numbers(value: float) -> None:
+    with pytest.raises(UserError, match="not finite"):
+        quantized(torch.tensor([0.0, value]))
+
+
+@whole
+@pytest.mark.parametrize("activation", FUSED)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_of_8_bits_says_about_what_the_exact_one_says(
+    activation: Activation | None, bias: bool
+) -> None:
+    torch.manual_seed(0)
+    linear, x = nn.Linear(96, 160, bias=bias), torch.randn(40, 96)
+    exact = linear(x)
+    wanted = exact if activation is None else ACTIVATIONS[activation](exact)
+    found = QuantizedLinear(linear, activation)(x).float()
+    assert (found - wanted).norm() / wanted.norm() < 0.02
+
+
+@whole
+def test_a_network_of_8_bits_says_about_the_same_and_shares_the_rest() -> None:
+    network = tiny.pretrained(tiny.tokenizer()).network
+    made = prepacked(network, torch.int8)
+    with torch.inference_mode():
+        wanted, found = network(TOKENS), made(TOKENS)
+    assert torch.nn.functional.cosine_similarity(found, wanted, dim=-1).min() > 0.98
+    assert made.encoder.embeddings.piece.weight is network.encoder.embeddings.piece.weight
+    kinds = {type(module) for module in made.encoder.blocks.modules()}
+    assert QuantizedLinear in kinds
+    assert nn.Linear not in kinds
+
+
+@whole
+def test_a_model_reads_with_8_bits(tmp_path) -> None:
+    unmask.Model(tiny.pretrained(tiny.tokenizer())).save_pretrained(tmp_path)
+    exact = unmask.Model.from_pretrained(tmp_path)
+    rough = unmask.Model.from_pretrained(tmp_path, precision="int8")
+    texts = ["the quick fox", "a dog looked over the river"]
+    found, wanted = rough.embed(texts), exact.embed(texts)
+    assert not (found == wanted).all()
+    assert ((found * wanted).sum(1) > 0.95 * (wanted * wanted).sum(1)).all()
+
+
+def test_8_bits_need_hardware_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "has_int8", lambda device: False)
+    with pytest.raises(UserError, match="precision 'int8' needs a CPU with VNNI"):
+        unmask.Model(tiny.pretrained(tiny.tokenizer()), precision="int8")

@@ -39,11 +39,38 @@ def has_onednn(dtype: torch.dtype) -> bool:
     return bool(dtype == torch.float32 or narrow)
 
 
-def products(wanted: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """Choose the type of the products: bfloat16 where the hardware has it, unless told."""
+def has_int8(device: torch.device) -> bool:
+    """Tell whether products of whole numbers of 8 bits are done by a CPU itself, by oneDNN."""
+    able = torch.cpu.get_capabilities()
+    fast = able.get("avx512_vnni") or able.get("avx_vnni") or able.get("amx_int8")
+    return device.type == "cpu" and has_onednn(torch.float32) and bool(fast)
+
+
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+"""Type of the products; a network that learns knows no int8."""
+
+
+def products(wanted: Precision, device: torch.device) -> torch.dtype:
+    """Choose the type of the products: bfloat16 where the hardware has it, unless told.
+
+    Raises UserError for int8 where nothing does that fast.
+    """
     if wanted == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
-    return torch.float32 if wanted == "float32" else torch.bfloat16
+    if wanted == "int8" and not has_int8(device):
+        raise UserError(
+            "precision 'int8' needs a CPU with VNNI and torch with oneDNN; take 'auto', which is"
+            " the fastest of the others"
+        )
+    types = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+    return types[wanted]
+
+
+def between(products: torch.dtype, device: torch.device) -> torch.dtype:
+    """Choose the type of what is done between products of a type: their own, if it can be."""
+    if products != torch.int8:
+        return products
+    return torch.bfloat16 if has_bfloat16(device) else torch.float32
 
 
 def compiles(wanted: Literal["auto", "on", "off"], device: torch.device) -> bool:

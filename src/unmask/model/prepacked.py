@@ -1,9 +1,10 @@
-"""Networks for reading alone: on a CPU, weights laid out once for its products in bfloat16.
+"""Networks for reading alone: on a CPU, weights laid out once for products in bfloat16 or int8.
 
 In training weights change with every step, and each product lays them out anew; here oneDNN has
 done so before. T tokens, I and O the widths of what goes in and comes out.
 """
 
+import math
 from copy import deepcopy
 from itertools import chain
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask import hardware
+from unmask.errors import UserError
 from unmask.model.attention import Attention
 from unmask.model.block import FeedForward
 from unmask.model.network import Network
@@ -44,18 +46,62 @@ class PrepackedLinear(nn.Module):
         return out
 
 
+class QuantizedLinear(nn.Module):
+    """A linear layer of whole numbers of 8 bits, and an activation behind it.
+
+    Weights have one scale for each output. What goes in has one for all, which is found each time:
+    so nothing has to be calibrated.
+    """
+
+    def __init__(self, linear: nn.Linear, activation: Activation | None = None) -> None:
+        super().__init__()
+        weight = linear.weight.detach().float()
+        self.scales = weight.abs().amax(1).clamp(min=1e-12) / 127  # (O,)
+        narrow = (weight / self.scales[:, None]).round().to(torch.int8)
+        self.weight = torch.ops.onednn.qlinear_prepack(narrow, None)
+        self.zeros = torch.zeros(len(self.scales), dtype=torch.int32)
+        self.bias = None if linear.bias is None else linear.bias.detach().float()
+        self.fused = FUSED[activation]
+        self.written = hardware.between(torch.int8, weight.device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, I) -> (T, O), in the type that stands between products."""
+        kind, how = self.fused
+        narrow, scale, zero = quantized(x)
+        plain = 1.0, 0  # what is written has no scale
+        out: Tensor = torch.ops.onednn.qlinear_pointwise(
+            *(narrow, scale, zero),
+            *(self.weight, self.scales, self.zeros, self.bias),
+            *(*plain, self.written, kind, [], how),
+        )
+        return out
+
+
+def quantized(x: Tensor) -> tuple[Tensor, float, int]:
+    """Give x, of any shape, as uint8, with the scale and the number that stands for zero.
+
+    x is about scale * (number - zero); its range has zero in it. Raises UserError where x is not
+    finite.
+    """
+    low, high = (float(edge) for edge in x.aminmax())
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = (high - low) / 254 or 1.0  # one number is left for rounding
+    if not math.isfinite(scale):
+        raise UserError("a hidden state is not finite; look at the model, in precision float32")
+    zero = round(-low / scale)
+    shift = torch.tensor(zero + 0.5)  # so that cutting off the rest rounds
+    return torch.add(shift, x.float(), alpha=1 / scale).to(torch.uint8), scale, zero
+
+
 class PrepackedFeedForward(nn.Module):
     """Two products, the first with the activation in it."""
 
-    def __init__(self, whole: FeedForward) -> None:
+    def __init__(self, whole: FeedForward, layer: type[PrepackedLinear | QuantizedLinear]) -> None:
         super().__init__()
-        self.up, self.down = (
-            PrepackedLinear(whole.up, whole.activation),
-            PrepackedLinear(whole.down),
-        )
+        self.up, self.down = layer(whole.up, whole.activation), layer(whole.down)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(T, W) -> (T, W) bfloat16."""
+        """(T, W) -> (T, W)."""
         out: Tensor = self.down(self.up(x))
         return out
 
@@ -66,16 +112,25 @@ def prepacked(network: Network, products: torch.dtype) -> Network:
     It is in evaluation mode, shares all that is not in a block, and keeps the weights of the blocks
     as they are now.
     """
-    device = next(network.parameters()).device
-    fast = hardware.has_bfloat16(device) and hardware.has_onednn(products)
-    if device.type != "cpu" or products != torch.bfloat16 or not fast:
+    layer = _layer(products, next(network.parameters()).device)
+    if layer is None:
         return network
     shared = chain(network.parameters(), network.buffers())
     made = deepcopy(network, {id(tensor): tensor for tensor in shared}).eval()
     for whole in list(made.encoder.modules()):
         for name, part in list(whole.named_children()):
             if isinstance(part, FeedForward):
-                setattr(whole, name, PrepackedFeedForward(part))
+                setattr(whole, name, PrepackedFeedForward(part, layer))
             elif isinstance(whole, Attention) and isinstance(part, nn.Linear):
-                setattr(whole, name, PrepackedLinear(part))
+                setattr(whole, name, layer(part))
     return made
+
+
+def _layer(
+    products: torch.dtype, device: torch.device
+) -> type[PrepackedLinear | QuantizedLinear] | None:
+    """Choose what takes a linear layer's place; None: nothing does."""
+    if products == torch.int8:
+        return QuantizedLinear
+    fast = hardware.has_bfloat16(device) and hardware.has_onednn(products)
+    return PrepackedLinear if device.type == "cpu" and products == torch.bfloat16 and fast else None

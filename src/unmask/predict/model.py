@@ -6,7 +6,7 @@ W width.
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import Any, get_args, overload
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from unmask.exchange import huggingface
 from unmask.exchange.card import alike
 from unmask.exchange.huggingface import Pretrained
 from unmask.exchange.warm_start import encoder_decoder
+from unmask.hardware import Precision
 from unmask.model.generation import Generation
 from unmask.model.prepacked import prepacked
 from unmask.predict.predictor import predictions
@@ -30,9 +31,6 @@ from unmask.tasks.embed import Embedding, Pooling
 from unmask.tasks.fill import Blanks, MaskFilling
 from unmask.tasks.regress import Measured
 from unmask.text.tokenizer import Tokenizer
-
-Precision = Literal["auto", "float32", "bfloat16"]
-"""Type of a model's products."""
 
 Filling = dict[str, Any]
 """One answer for a mask: `score`, `token`, `token_str`, and `sequence`, the text that it makes."""
@@ -77,20 +75,24 @@ class Model:
         if precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise UserError(f"precision {precision!r} does not exist; there are {known}")
-        self._products = hardware.products(precision, next(self.network.parameters()).device)
+        self._products = hardware.products(precision, self._device)
         self._prepacked = prepacked(self.network, self._products)
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, language: str | None = None, precision: Precision = "float32"
+        cls,
+        source: str | Path,
+        language: str | None = None,
+        precision: Precision = "float32",
     ) -> "Model":
         """Read a model from a folder, or by its id from the hub, onto the CPU.
 
         language: of the texts, as `en`, for a model that tells several apart. precision: of the
         products, when it reads; bfloat16 is several times as fast where the processor has it, and
-        "auto" takes it then. On Linux `unmask.hardware.keep_memory()` before makes it faster still.
-        Raises UserError for a model that is not there, not supported or damaged, and for a language
-        it does not know.
+        "auto" takes it then; int8 is faster still on many CPUs, and rougher. On Linux
+        `unmask.hardware.keep_memory()` before makes all of them faster. Raises UserError for a
+        model that is not there, not supported or damaged, for a language it does not know, and for
+        a precision that the hardware does not have.
         """
         found = huggingface.read(source, language=language)
         if found.untold:
@@ -115,6 +117,10 @@ class Model:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the folder that `from_pretrained` and `transformers`' Auto classes open."""
         huggingface.write(self.pretrained, folder)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     @property
     def width(self) -> int:
@@ -204,7 +210,8 @@ class Model:
         would change nothing, and for a model that does not write.
         """
         chosen = config.load(Generation, [("generate", settings)])
-        able = writer(self.pretrained, self.tokenizer, chosen, truncate, self._products)
+        narrow = hardware.between(self._products, self._device)
+        able = writer(self.pretrained, self.tokenizer, chosen, truncate, narrow)
         records = [record.texts[0] for record in _several(texts)]
         found = [
             [{"generated_text": text} for text in own]

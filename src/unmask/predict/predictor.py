@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unmask import hardware
 from unmask.contracts import Prediction, Task
 from unmask.data.windows import Window
 from unmask.errors import UserError
@@ -37,8 +38,9 @@ def predictions(
 
     In float32 the same record gives the same prediction, within rounding, whatever stands beside
     it. products: the type in which products run; in bfloat16 a `prepacked` network is faster on a
-    CPU. failed: is told of a record that cannot be laid out, which is then left out; without it
-    UserError is raised, as for a label that the task does not know.
+    CPU, and in int8 the network has to be one. failed: is told of a record that cannot be laid out,
+    which is then left out; without it UserError is raised, as for a label that the task does not
+    know.
     """
     for chunk in chunks(records, task):
         laid = _laid(task, tokenizer, chunk, failed)
@@ -115,11 +117,12 @@ def _run(
     """Run all units, and make each prediction as soon as its record is complete."""
     assert not network.training, "a model predicts in evaluation mode"
     device = next(network.parameters()).device
+    narrow = hardware.between(products, device)
     units = [(one, number, unit) for one in pending for number, unit in enumerate(one.units)]
 
     def read(rows: list[int]) -> list[Tensor]:
         batch = task.batch([window for row in rows for window in units[row][2]]).to(device)
-        autocast = torch.autocast(device.type, products, enabled=products != torch.float32)
+        autocast = torch.autocast(device.type, narrow, enabled=narrow != torch.float32)
         with torch.inference_mode(), autocast:
             return [score.cpu() for score in task.outputs(network.encoder, network.head, batch)]
 
