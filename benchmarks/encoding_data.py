@@ -23,7 +23,7 @@ SAMPLE = 48
 """Texts whose states are compared."""
 REPEATS = 20
 """How often a single text is encoded in a round."""
-TRIED = 2
+TRIED = 4
 """Every so many-th of many texts is encoded in a trial."""
 LAYERS, WIDTH, INNER = 6, 384, 1536
 

@@ -1,8 +1,8 @@
 """Forward and backward passes of a step.
 
-Small models leave the cores of a CPU waiting for each other, so two micro-batches are read there
-at once. Each lane adds up gradients of its own, and lanes are added in order: the same step gives
-the same gradient each time. n micro-batches, P losses.
+The small products of small models leave the cores of a CPU waiting for each other, so two of their
+micro-batches are read there at once. Each lane adds up gradients of its own, and lanes are added in order: the same step gives
+the same gradient each time. n micro-batches, P losses, W width.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,8 @@ from unmask.model.network import Network
 
 LANES = 2
 """Micro-batches that are read at once; each holds activations and a gradient of its own."""
+WIDE = 512
+"""W up to which it pays: the products of wider networks are long enough to keep all cores busy."""
 
 
 class Passes:
@@ -49,7 +51,7 @@ class Passes:
         number right of each loss.
         """
         seeds = np.random.SeedSequence(seed).generate_state(len(batches))
-        count = 1 if self.network.compiled else lanes(len(batches), self.device, LANES)
+        count = lanes(len(batches), self.device, self._most())
         networks = [self.network, *self._copies(count - 1)]
 
         def share(lane: int) -> Tensor:
@@ -83,6 +85,9 @@ class Passes:
         loss = torch.stack([weight * mean for weight, mean in means]).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return torch.stack([totals.detach(), torch.stack(correct)])
+
+    def _most(self) -> int:
+        return LANES if self.network.encoder.width <= WIDE and not self.network.compiled else 1
 
     def _copies(self, count: int) -> list[Network]:
         """Give networks of the same weights, in one memory, that have gradients of their own."""
