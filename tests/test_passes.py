@@ -119,3 +119,16 @@ def test_a_single_micro_batch_has_all_cores(
     network.encoder.register_forward_hook(lambda *_: seen.append(threading.current_thread()))
     Passes(network, objective, torch.float32).step(batches[:1], whole(batches[:1]), SEED)
     assert seen == [caller]
+
+
+def test_a_wide_network_has_all_cores(
+    network: Network,
+    objective: MaskedObjective,
+    batches: list[Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passes, "WIDE", network.encoder.width - 1)
+    caller, seen = threading.current_thread(), []
+    network.encoder.register_forward_hook(lambda *_: seen.append(threading.current_thread()))
+    Passes(network, objective, torch.float32).step(batches, whole(batches), SEED)
+    assert seen == [caller] * len(batches)

@@ -1,8 +1,8 @@
 """Forward and backward passes of a step.
 
 The small products of small models leave the cores of a CPU waiting for each other, so two of their
-micro-batches are read there at once. Each lane adds up gradients of its own, and lanes are added in order: the same step gives
-the same gradient each time. n micro-batches, P losses, W width.
+micro-batches are read there at once. Each lane adds up gradients of its own, and lanes are added in
+order: the same step gives the same gradient each time. n micro-batches, P losses, W width.
 """
 
 from collections.abc import Sequence
