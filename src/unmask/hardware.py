@@ -12,6 +12,9 @@ import torch
 
 from unmask.errors import UserError
 
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+"""Type of the products; a network that learns knows no int8."""
+
 
 def device() -> torch.device:
     """Choose where to compute: this rank's GPU where there is one, else the CPU."""
@@ -44,10 +47,6 @@ def has_int8(device: torch.device) -> bool:
     able = torch.cpu.get_capabilities()
     fast = able.get("avx512_vnni") or able.get("avx_vnni") or able.get("amx_int8")
     return device.type == "cpu" and has_onednn(torch.float32) and bool(fast)
-
-
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
-"""Type of the products; a network that learns knows no int8."""
 
 
 def products(wanted: Precision, device: torch.device) -> torch.dtype:

@@ -89,7 +89,7 @@ class Model:
 
         language: of the texts, as `en`, for a model that tells several apart. precision: of the
         products, when it reads; bfloat16 is several times as fast where the processor has it, and
-        "auto" takes it then; int8 is faster still on many CPUs, and rougher. On Linux
+        "auto" takes it then; int8 is faster still for many texts, and rougher. On Linux
         `unmask.hardware.keep_memory()` before makes all of them faster. Raises UserError for a
         model that is not there, not supported or damaged, for a language it does not know, and for
         a precision that the hardware does not have.

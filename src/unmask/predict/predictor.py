@@ -121,6 +121,7 @@ def _run(
     units = [(one, number, unit) for one in pending for number, unit in enumerate(one.units)]
 
     def read(rows: list[int]) -> list[Tensor]:
+        """Give the scores of the windows of a batch of units."""
         batch = task.batch([window for row in rows for window in units[row][2]]).to(device)
         autocast = torch.autocast(device.type, narrow, enabled=narrow != torch.float32)
         with torch.inference_mode(), autocast:

@@ -55,6 +55,7 @@ class Passes:
         networks = [self.network, *self._copies(count - 1)]
 
         def share(lane: int) -> Tensor:
+            """Read every `count`-th micro-batch from this lane's first one on: -> (2, P)."""
             found = []
             for number in range(lane, len(batches), count):
                 with dropout.seeded(int(seeds[number]), self.device):
