@@ -19,7 +19,7 @@ import numpy as np
 
 Answers = Mapping[str, np.ndarray]
 Options = Mapping[str, Any]
-TRIALS, LONG = 2, 5.0
+TRIALS, LONG = 2, 1.0
 """Times that a form of the work is tried, after one that does not count, and seconds from which
 once is enough; the fastest counts."""
 

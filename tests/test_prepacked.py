@@ -1,6 +1,8 @@
 """A network whose weights are prepacked says the same as the one it was made of."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +14,19 @@ import tiny
 import unmask
 from unmask import hardware
 from unmask.errors import UserError
+from unmask.model.attention import Attention
 from unmask.model.block import ACTIVATIONS
-from unmask.model.prepacked import FUSED, PrepackedLinear, QuantizedLinear, prepacked, quantized
+from unmask.model.prepacked import (
+    BLOCK,
+    FUSED,
+    JointAttention,
+    PrepackedLinear,
+    QuantizedLinear,
+    prepacked,
+    quantized,
+)
 from unmask.model.spec import Activation
+from unmask.model.view import View
 from unmask.tokens import Layout, Tokens
 
 TOKENS = Tokens(torch.arange(1, 13), Layout.of([7, 5]))
@@ -73,6 +85,23 @@ def test_numbers_of_8_bits_are_as_near_as_they_can_be(values: list[float]) -> No
     assert (back - x).abs().max() <= scale * (0.5 + 1e-3)
 
 
+def test_many_rows_are_quantised_as_one() -> None:
+    x = torch.linspace(-3, 5, 3 * BLOCK).view(-1, 8)
+    narrow, scale, zero = quantized(x)
+    assert narrow.shape == x.shape
+    back = scale * (narrow.double() - zero)
+    assert (back - x).abs().max() <= scale * (0.5 + 1e-3)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_one_product_gives_what_three_give(bias: bool) -> None:
+    torch.manual_seed(0)
+    spec = replace(tiny.pretrained(tiny.tokenizer()).spec, attention_bias=bias)
+    three = Attention(spec).eval()
+    x, view = torch.randn(12, 16), View(TOKENS.layout, TOKENS.layout)
+    torch.testing.assert_close(JointAttention(three).itself(x, view), three.itself(x, view))
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_has_no_such_numbers(value: float) -> None:
     with pytest.raises(UserError, match="not finite"):
@@ -91,6 +120,25 @@ def test_a_layer_of_8_bits_says_about_what_the_exact_one_says(
     wanted = exact if activation is None else ACTIVATIONS[activation](exact)
     found = QuantizedLinear(linear, activation)(x).float()
     assert (found - wanted).norm() / wanted.norm() < 0.02
+
+
+@able
+@pytest.mark.parametrize("change", [{"causal": True}, {"scores": "transformer-xl"}])
+def test_what_keeps_keys_and_values_keeps_its_three_products(change: dict[str, Any]) -> None:
+    exact = tiny.pretrained(tiny.tokenizer())
+    network = exact.family.network(replace(exact.spec, **change), exact.head, 0).eval()
+    made = prepacked(network, torch.bfloat16)
+    assert not any(isinstance(module, JointAttention) for module in made.modules())
+
+
+@able
+def test_of_an_encoder_decoder_the_encoder_has_one_product() -> None:
+    made = prepacked(
+        tiny.pretrained(tiny.tokenizer(), "seq2seq-lm").network, torch.bfloat16
+    ).encoder
+    assert made.source is not None
+    joint = [name for name, part in made.named_modules() if isinstance(part, JointAttention)]
+    assert joint == ["source.blocks.0.attention", "source.blocks.1.attention"]
 
 
 @whole

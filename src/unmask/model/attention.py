@@ -44,7 +44,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, kv: KV, view: View) -> Tensor:
         """Attend: (Q, W) -> (Q, W)."""
-        q = self._split(self.query(x))
+        return self.read(self._split(self.query(x)), kv, view)
+
+    def itself(self, x: Tensor, view: View) -> Tensor:
+        """Let x look into itself: (T, W) -> (T, W)."""
+        out: Tensor = self(x, self.remember(x), view)
+        return out
+
+    def read(self, q: Tensor, kv: KV, view: View) -> Tensor:
+        """Attend with queries (Q, H, D): -> (Q, W)."""
         terms: Sequence[Term] = ()
         if self.scores is not None:
             q, terms = self.scores(q, view)

@@ -5,18 +5,22 @@ done so before. T tokens, I and O the widths of what goes in and comes out.
 """
 
 import math
+from collections.abc import Sequence
 from copy import deepcopy
 from itertools import chain
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from unmask import hardware
 from unmask.errors import UserError
-from unmask.model.attention import Attention
-from unmask.model.block import FeedForward
+from unmask.model.attention import KV, Attention
+from unmask.model.block import Block, FeedForward
 from unmask.model.network import Network
 from unmask.model.spec import Activation
+from unmask.model.transformer import Transformer
+from unmask.model.view import View
 
 FUSED: dict[Activation | None, tuple[str, str]] = {
     None: ("none", ""),
@@ -25,6 +29,9 @@ FUSED: dict[Activation | None, tuple[str, str]] = {
     "relu": ("relu", ""),
 }
 """What oneDNN can do to a product before it is written: its names for that, and for how."""
+
+BLOCK = 2**18
+"""Numbers that are quantised at a time, so that they stay in the cache of a core."""
 
 
 class PrepackedLinear(nn.Module):
@@ -90,7 +97,38 @@ def quantized(x: Tensor) -> tuple[Tensor, float, int]:
         raise UserError("a hidden state is not finite; look at the model, in precision float32")
     zero = round(-low / scale)
     shift = torch.tensor(zero + 0.5)  # so that cutting off the rest rounds
-    return torch.add(shift, x.float(), alpha=1 / scale).to(torch.uint8), scale, zero
+    narrow = torch.empty_like(x, dtype=torch.uint8)
+    rows = max(1, BLOCK // x.shape[-1])
+    for some, written in zip(torch.split(x, rows), torch.split(narrow, rows), strict=True):
+        # By way of 16 bits: torch goes straight to 8 without a sign one number at a time.
+        written.copy_(torch.add(shift, some.float(), alpha=1 / scale).to(torch.int16))
+    return narrow, scale, zero
+
+
+class JointAttention(Attention):
+    """Attention that only lets x look into itself: queries, keys and values by one product."""
+
+    def __init__(self, whole: Attention) -> None:
+        nn.Module.__init__(self)
+        self.heads, self.kernels, self.dropout = whole.heads, whole.kernels, whole.dropout
+        self.scores = None
+        self.joint = _joined([whole.query, whole.key, whole.value])
+        self.output = whole.output
+
+    def itself(self, x: Tensor, view: View) -> Tensor:
+        """Let x look into itself: (T, W) -> (T, W)."""
+        q, k, v = self.joint(x).view(len(x), 3, self.heads, -1).unbind(1)
+        return self.read(q, KV(k, v), view)
+
+
+def _joined(parts: Sequence[nn.Linear]) -> nn.Linear:
+    """Make one layer that gives the outputs of several end to end."""
+    width, biased = parts[0].in_features, parts[0].bias is not None
+    made = nn.Linear(width, sum(part.out_features for part in parts), bias=biased)
+    made.weight = nn.Parameter(torch.cat([part.weight for part in parts]))
+    if biased:
+        made.bias = nn.Parameter(torch.cat([part.bias for part in parts]))
+    return made
 
 
 class PrepackedFeedForward(nn.Module):
@@ -117,6 +155,8 @@ def prepacked(network: Network, products: torch.dtype) -> Network:
         return network
     shared = chain(network.parameters(), network.buffers())
     made = deepcopy(network, {id(tensor): tensor for tensor in shared}).eval()
+    for block in _of_one_look(made.encoder):
+        block.attention = JointAttention(block.attention)
     for whole in list(made.encoder.modules()):
         for name, part in list(whole.named_children()):
             if isinstance(part, FeedForward):
@@ -124,6 +164,16 @@ def prepacked(network: Network, products: torch.dtype) -> Network:
             elif isinstance(whole, Attention) and isinstance(part, nn.Linear):
                 setattr(whole, name, layer(part))
     return made
+
+
+def _of_one_look(encoder: Transformer) -> list[Block]:
+    """List the blocks whose attention never reads what was kept of other tokens.
+
+    Decoders keep what they have read, and XLNet, the one with scores, what its second stream reads.
+    """
+    readers = [one for one in encoder.modules() if isinstance(one, Transformer)]
+    blocks = [cast(Block, block) for one in readers if one.order is None for block in one.blocks]
+    return [block for block in blocks if block.attention.scores is None]
 
 
 def _layer(

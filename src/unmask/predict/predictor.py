@@ -20,7 +20,7 @@ BATCH_TOKENS = 2048
 """Tokens that are read at once: few enough for the caches of a CPU."""
 CHUNK = 1_000_000
 """Characters, and `ROWS` records, that are held at once: enough to find texts of like lengths."""
-ROWS = 1_000
+ROWS = 1_024
 WRITTEN = 128
 """Records of which a text is written, which takes so long that people want to see it go on."""
 
