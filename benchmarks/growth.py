@@ -51,7 +51,7 @@ class Place:
     length: int
     """Tokens of a sequence, at most."""
     tokens: int
-    """Tokens of a batch."""
+    """Tokens of a batch, of which a step of training takes two."""
     threads: int
 
     @property
@@ -74,7 +74,7 @@ def points(places: Sequence[Place], recipe: str, rounds: int) -> dict[str, list[
                     "model": model,
                     "length": place.length,
                     "tokens": place.tokens,
-                    "count": max(1, ROUND // place.tokens),
+                    "count": max(1, ROUND // (2 * place.tokens)),
                 },
                 threads=place.threads,
             )

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import deque
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from unmask.data.pairs import plan_pairs
 from unmask.data.store import Store
 from unmask.data.stream import Source, Stream
 from unmask.exchange import huggingface
+from unmask.lanes import lanes, side_by_side
 from unmask.model.prepacked import prepacked
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.recipe import load_recipe
@@ -27,10 +29,11 @@ BATCHES = 1_000
 
 
 def sized(length: int, tokens: int) -> list[str]:
-    """Give the settings of steps of so many tokens, in sequences of at most this length."""
+    """Give the settings of steps of two micro-batches, each of so many tokens, in sequences of at
+    most this length."""
     return [
         f"data.phases=[{{length={length}, share=1.0}}]",
-        f"data.batch_tokens={tokens}",
+        f"data.batch_tokens={2 * tokens}",
         f"data.micro_tokens={tokens}",
     ]
 
@@ -42,17 +45,21 @@ def train(recipe: str, model: str, length: int, tokens: int, count: int) -> Job:
 
 
 def read(recipe: str, model: str, length: int, tokens: int, count: int) -> Job:
-    """Run the encoder on the same batches as `Model.embed` does: with weights laid out once."""
+    """Run the encoder on the same batches as `Model.embed` does: with weights laid out once, a
+    batch on each core."""
     wanted = load_recipe(recipe, sets=sized(length, tokens))
     network = prepacked(huggingface.read(model, "pretraining").network.eval(), torch.bfloat16)
     taken = training_data.steps(training_data.corpus(wanted), count)
     batches = [batch for step in taken for batch in step.batches if isinstance(batch, Batch)]
 
-    @torch.inference_mode()
+    count = lanes(len(batches), torch.device("cpu"))
+
+    def encode(batch: Batch) -> torch.Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            return network.encoder(batch.tokens)
+
     def run() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            for batch in batches:
-                network.encoder(batch.tokens)
+        deque(side_by_side(count, encode, batches), maxlen=0)
 
     return Job(round=run, tokens=training_data.tokens(taken))
 
