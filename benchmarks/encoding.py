@@ -170,7 +170,7 @@ def show(work: str, content: Mapping[str, Any]) -> None:
 def draw(content: Mapping[str, Any], options: Any) -> None:
     """Draw all works that are filed."""
     groups = {
-        work: {
+        f"one text of {work} tokens" if work.isdigit() else work: {
             name + ("" if one["counts"] else " (does not count)"): (
                 one["tokens_per_second"],
                 *one["spread"],
