@@ -17,7 +17,7 @@ from unmask.errors import UserError
 from unmask.model.attention import Attention
 from unmask.model.block import ACTIVATIONS
 from unmask.model.prepacked import (
-    BLOCK,
+    AT_ONCE,
     FUSED,
     JointAttention,
     PrepackedLinear,
@@ -86,7 +86,7 @@ def test_numbers_of_8_bits_are_as_near_as_they_can_be(values: list[float]) -> No
 
 
 def test_many_rows_are_quantised_as_one() -> None:
-    x = torch.linspace(-3, 5, 3 * BLOCK).view(-1, 8)
+    x = torch.linspace(-3, 5, 3 * AT_ONCE).view(-1, 8)
     narrow, scale, zero = quantized(x)
     assert narrow.shape == x.shape
     back = scale * (narrow.double() - zero)
@@ -120,6 +120,13 @@ def test_a_layer_of_8_bits_says_about_what_the_exact_one_says(
     wanted = exact if activation is None else ACTIVATIONS[activation](exact)
     found = QuantizedLinear(linear, activation)(x).float()
     assert (found - wanted).norm() / wanted.norm() < 0.02
+
+
+@able
+def test_nothing_is_drawn_to_pack() -> None:
+    network, before = tiny.pretrained(tiny.tokenizer()).network, torch.get_rng_state()
+    prepacked(network, torch.bfloat16)
+    assert (torch.get_rng_state() == before).all()
 
 
 @able

@@ -30,7 +30,7 @@ FUSED: dict[Activation | None, tuple[str, str]] = {
 }
 """What oneDNN can do to a product before it is written: its names for that, and for how."""
 
-BLOCK = 2**18
+AT_ONCE = 2**18
 """Numbers that are quantised at a time, so that they stay in the cache of a core."""
 
 
@@ -98,7 +98,7 @@ def quantized(x: Tensor) -> tuple[Tensor, float, int]:
     zero = round(-low / scale)
     shift = torch.tensor(zero + 0.5)  # so that cutting off the rest rounds
     narrow = torch.empty_like(x, dtype=torch.uint8)
-    rows = max(1, BLOCK // x.shape[-1])
+    rows = max(1, AT_ONCE // x.shape[-1])
     for some, written in zip(torch.split(x, rows), torch.split(narrow, rows), strict=True):
         # By way of 16 bits: torch goes straight to 8 without a sign one number at a time.
         written.copy_(torch.add(shift, some.float(), alpha=1 / scale).to(torch.int16))
@@ -124,7 +124,8 @@ class JointAttention(Attention):
 def _joined(parts: Sequence[nn.Linear]) -> nn.Linear:
     """Make one layer that gives the outputs of several end to end."""
     width, biased = parts[0].in_features, parts[0].bias is not None
-    made = nn.Linear(width, sum(part.out_features for part in parts), bias=biased)
+    height = sum(part.out_features for part in parts)
+    made = nn.Linear(width, height, bias=biased, device="meta")  # draws no weights
     made.weight = nn.Parameter(torch.cat([part.weight for part in parts]))
     if biased:
         made.bias = nn.Parameter(torch.cat([part.bias for part in parts]))
