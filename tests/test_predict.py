@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import tiny
 from unmask.errors import UserError
 from unmask.predict.model import Model
+from unmask.predict.predictor import BATCH_TOKENS, batches
 from unmask.text.tokenizer import Tokenizer
 
 TEXTS = [
@@ -105,6 +106,20 @@ def test_many_batches_keep_the_order(model: Model, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("unmask.tasks.fill.BATCH_MASKS", 1)
     text = "[MASK] quick [MASK] [MASK]"
     assert_same(model.fill([text, "a [MASK]"])[0], model.fill(text))
+
+
+@given(st.lists(st.integers(1, BATCH_TOKENS), max_size=300))
+def test_batches_hold_every_row_and_as_many_tokens_as_they_may(lengths: list[int]) -> None:
+    found = list(batches(lengths))
+    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
+    assert all(0 < sum(lengths[row] for row in batch) <= BATCH_TOKENS for batch in found)
+    sizes = [lengths[row] for batch in found for row in batch]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_batches_are_about_alike_in_size() -> None:
+    sizes = [20 * len(batch) for batch in batches([20] * 250)]  # 5,000 tokens, three batches
+    assert sizes == [1680, 1680, 1640]
 
 
 def test_hidden_states_equal_those_of_transformers(model: Model, folder: Path) -> None:

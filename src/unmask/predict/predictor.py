@@ -1,5 +1,6 @@
 """From records to predictions: in batches of like lengths, in bounded memory, in order."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,11 +138,16 @@ def _run(
 
 
 def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Divide rows into batches of at most BATCH_TOKENS, the longest first, so that memory shows."""
+    """Divide rows into batches of at most BATCH_TOKENS, the longest first, so that memory shows.
+
+    They are about alike in size, so that cores that read one each end together.
+    """
+    total = sum(lengths)
+    share = total / max(1, math.ceil(total / BATCH_TOKENS))
     batch: list[int] = []
     tokens = 0
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batch and tokens + lengths[row] > BATCH_TOKENS:
+        if batch and (tokens >= share or tokens + lengths[row] > BATCH_TOKENS):
             yield batch
             batch, tokens = [], 0
         batch.append(row)
