@@ -29,8 +29,7 @@ BATCHES = 1_000
 
 
 def sized(length: int, tokens: int) -> list[str]:
-    """Give the settings of steps of two micro-batches, each of so many tokens, in sequences of at
-    most this length."""
+    """Give settings of steps of two micro-batches, each of `tokens` in sequences of `length`."""
     return [
         f"data.phases=[{{length={length}, share=1.0}}]",
         f"data.batch_tokens={2 * tokens}",
@@ -45,21 +44,19 @@ def train(recipe: str, model: str, length: int, tokens: int, count: int) -> Job:
 
 
 def read(recipe: str, model: str, length: int, tokens: int, count: int) -> Job:
-    """Run the encoder on the same batches as `Model.embed` does: with weights laid out once, a
-    batch on each core."""
+    """Run the encoder on the same batches as `Model.embed` does: packed, a batch on each core."""
     wanted = load_recipe(recipe, sets=sized(length, tokens))
     network = prepacked(huggingface.read(model, "pretraining").network.eval(), torch.bfloat16)
     taken = training_data.steps(training_data.corpus(wanted), count)
     batches = [batch for step in taken for batch in step.batches if isinstance(batch, Batch)]
-
-    count = lanes(len(batches), torch.device("cpu"))
+    at_once = lanes(len(batches), torch.device("cpu"))
 
     def encode(batch: Batch) -> torch.Tensor:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             return network.encoder(batch.tokens)
 
     def run() -> None:
-        deque(side_by_side(count, encode, batches), maxlen=0)
+        deque(side_by_side(at_once, encode, batches), maxlen=0)
 
     return Job(round=run, tokens=training_data.tokens(taken))
 

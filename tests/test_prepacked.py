@@ -99,7 +99,9 @@ def test_one_product_gives_what_three_give(bias: bool) -> None:
     spec = replace(tiny.pretrained(tiny.tokenizer()).spec, attention_bias=bias)
     three = Attention(spec).eval()
     x, view = torch.randn(12, 16), View(TOKENS.layout, TOKENS.layout)
-    torch.testing.assert_close(JointAttention(three).itself(x, view), three.itself(x, view))
+    torch.testing.assert_close(
+        JointAttention(three).self_attend(x, view), three.self_attend(x, view)
+    )
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -102,3 +102,14 @@ def test_any_model_that_predicts_tokens_fills_and_embeds(words: Tokenizer) -> No
     encoder = Model(tiny.pretrained(words, "none"))
     assert encoder.task == "feature-extraction"
     assert encoder.predict(["a fox"]) == [pytest.approx(encoder.embed(["a fox"])[0].tolist())]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", None])
+def test_a_vector_holds_no_other_states_in_memory(pooling: embed.Pooling | None) -> None:
+    task, states = Embedding(reading=READING, pooling=pooling), torch.randn(20, 8)
+    record = embed.Measured(place="text 1", texts=("a",))
+    (windows,) = task.windows([record], tiny.tokenizer())
+    taken = states[:3] if pooling is None else states[0]
+    answer = task.combine(record, windows, [taken], 1).answer
+    assert (answer == taken.numpy()).all()
+    assert not np.shares_memory(answer, states.numpy())

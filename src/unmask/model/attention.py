@@ -46,7 +46,7 @@ class Attention(nn.Module):
         """Attend: (Q, W) -> (Q, W)."""
         return self.read(self._split(self.query(x)), kv, view)
 
-    def itself(self, x: Tensor, view: View) -> Tensor:
+    def self_attend(self, x: Tensor, view: View) -> Tensor:
         """Let x look into itself: (T, W) -> (T, W)."""
         out: Tensor = self(x, self.remember(x), view)
         return out

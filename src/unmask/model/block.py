@@ -68,7 +68,7 @@ class Block(nn.Module):
         self, x: Tensor, view: View, kv: KV | None = None, across: Across | None = None
     ) -> Tensor:
         """(T, W) -> (T, W); kv: what is read, where that is not x itself."""
-        seen = self.attention.itself(x, view) if kv is None else self.attention(x, kv, view)
+        seen = self.attention.self_attend(x, view) if kv is None else self.attention(x, kv, view)
         x = self.attention_norm(x + self.dropout(seen))
         if across is not None:
             x = self.cross_norm(x + self.dropout(self.cross(x, across.kv, across.view)))
@@ -88,7 +88,7 @@ class PreNormBlock(Block):
     ) -> Tensor:
         """(T, W) -> (T, W); kv: what is read, where that is not x itself."""
         y = self.attention_norm(x)
-        seen = self.attention.itself(y, view) if kv is None else self.attention(y, kv, view)
+        seen = self.attention.self_attend(y, view) if kv is None else self.attention(y, kv, view)
         x = x + self.dropout(seen)
         if across is not None:
             y = self.cross_norm(x)

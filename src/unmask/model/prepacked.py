@@ -115,7 +115,7 @@ class JointAttention(Attention):
         self.joint = _joined([whole.query, whole.key, whole.value])
         self.output = whole.output
 
-    def itself(self, x: Tensor, view: View) -> Tensor:
+    def self_attend(self, x: Tensor, view: View) -> Tensor:
         """Let x look into itself: (T, W) -> (T, W)."""
         q, k, v = self.joint(x).view(len(x), 3, self.heads, -1).unbind(1)
         return self.read(q, KV(k, v), view)
@@ -156,7 +156,7 @@ def prepacked(network: Network, products: torch.dtype) -> Network:
         return network
     shared = chain(network.parameters(), network.buffers())
     made = deepcopy(network, {id(tensor): tensor for tensor in shared}).eval()
-    for block in _of_one_look(made.encoder):
+    for block in _self_attending(made.encoder):
         block.attention = JointAttention(block.attention)
     for whole in list(made.encoder.modules()):
         for name, part in list(whole.named_children()):
@@ -167,7 +167,7 @@ def prepacked(network: Network, products: torch.dtype) -> Network:
     return made
 
 
-def _of_one_look(encoder: Transformer) -> list[Block]:
+def _self_attending(encoder: Transformer) -> list[Block]:
     """List the blocks whose attention never reads what was kept of other tokens.
 
     Decoders keep what they have read, and XLNet, the one with scores, what its second stream reads.

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal, NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -112,7 +111,7 @@ class Embedding:
             if isinstance(window, Stretch)
         ]
         vectors = [
-            _mean([vector for _, vector in group])
+            torch.stack([vector for _, vector in group]).mean(0)
             for _, group in groupby(pairs, key=lambda pair: pair[0])
         ]
         cut = any(window.cut for window in windows)
@@ -121,11 +120,9 @@ class Embedding:
             found = [{"score": likeness}]
             return Prediction(results=found, answer=likeness, confidence=likeness, cut=cut)
         (vector,) = vectors
-        answer = vector.numpy()  # which takes less time than torch for as little as a vector
-        if self.normalize:
-            answer = answer / np.maximum(np.linalg.norm(answer, axis=-1, keepdims=True), 1e-12)
-        results = [] if self.pooling is None else answer.tolist()
-        return Prediction(results=results, answer=answer, confidence=1.0, cut=cut)
+        vector = F.normalize(vector, dim=-1) if self.normalize else vector
+        results = [] if self.pooling is None else vector.tolist()
+        return Prediction(results=results, answer=vector.numpy(), confidence=1.0, cut=cut)
 
     def metric(self) -> Metric:
         """Begin an evaluation of pairs."""
@@ -188,11 +185,6 @@ class FeatureExtraction:
 
 
 TASK = FeatureExtraction()
-
-
-def _mean(vectors: list[Tensor]) -> Tensor:
-    """Average vectors, of which there is mostly one."""
-    return vectors[0] if len(vectors) == 1 else torch.stack(vectors).mean(0)
 
 
 def _refuse() -> NoReturn:
